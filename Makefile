@@ -1,0 +1,48 @@
+# `make run` and `make test` each work as the first command on a fresh clone.
+#   make run             start the embedded fleet in the foreground; Ctrl-C stops it
+#   make run PROBE=1     start it, make one real SSH visit, print one JSON object, stop
+#   make test            all tests that this machine allows; names what it could not run
+#   make check           lint, format and types
+#   make bench           the benchmarks behind README's figures
+#   PYTHON=/path/python  use that interpreter (3.11 to 3.14) for .venv
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+export PYTHON
+PROBE ?=
+TESTS ?= tests/unit tests/integration
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format bench clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@.ci/setup
+
+run: setup
+	@exec .venv/bin/python -m decnet.run $(if $(filter-out 0 no,$(PROBE)),--probe)
+
+test: setup
+	@.ci/test $(TESTS)
+
+check: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@! grep -n '://' requirements.lock
+	@.venv/bin/python benchmarks/readme.py --check
+
+format: setup
+	@.venv/bin/ruff check --fix-only -q .
+	@.venv/bin/ruff format -q .
+
+bench: setup
+	@mkdir -p benchmarks/results
+	@.venv/bin/python benchmarks/spawn.py --json > benchmarks/results/spawn.json || test $$? -eq 1 # 1: a goal is missed, and said
+	@.venv/bin/python benchmarks/fleet.py --json > benchmarks/results/fleet.json
+	@.venv/bin/python benchmarks/readme.py
+	@echo "results are in benchmarks/results/, and in README.md" >&2
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""`decnetctl`: zygotectl's verbs on the honeypot fleet, and the tenant's own."""

@@ -1,0 +1,329 @@
+"""What every worker is given, and the one way in which all of them are run.
+
+A worker's file has `async def main(ctx)` and `def run(): run_worker("name", main)`. The same
+`main` runs forked from the zygote, under `python -m decnet.workers.NAME`, and as a task in
+another program's loop (`async with open_context(…) as ctx: await conduct(ctx, main)`).
+
+Exit codes of a worker: 0 asked to stop, or done; 1 a fault (traceback on stderr); 66 the database
+is not there or of another version (the message names the command); 73 a live bus has the socket;
+75 the disk is full or the database locked, even after waiting; 78 a setting is wrong.
+
+Nothing here imports pydantic or SQLAlchemy: decoys have a floor without them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from decnet.bus import topics
+from decnet.bus.client import BusClient
+from decnet.bus.subscription import Event
+from decnet.health import BEAT_SECONDS, Pulse
+from decnet.settings import Settings
+from decnet.wake import Stopping, Wake
+from zygote.errors import ZygoteError
+from zygote.notify import ready as tell_ready
+from zygote.notify import status as tell_status
+from zygote.notify import stopping as tell_stopping
+from zygote.notify import watchdog as tell_watchdog
+from zygote.notify import watchdog_interval
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from decnet.db.engine import Database
+
+log = logging.getLogger("decnet")
+T = TypeVar("T")
+Main = Callable[["Context"], Awaitable[None]]
+
+STOP_SECONDS = 8.0
+"""How long `main` may take to return once `stopping` is set; then it is cancelled."""
+FULL_FIRST, FULL_MOST = 1.0, 30.0
+
+
+class WorkerError(ZygoteError):
+    """A worker cannot do its job; the message is all that a user needs, so no traceback."""
+
+
+class Context:
+    """A worker's surroundings: settings, bus, database, and its ties to the manager."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        bus: BusClient,
+        db: Database | None,
+        *,
+        notifies: bool = True,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.bus = bus
+        self.stopping = Stopping()
+        self.health: dict[str, Any] = {}
+        """Extra heartbeat fields."""
+        self.reports: list[Callable[[], dict[str, Any]]] = []
+        """Called at each beat for more of them."""
+        self._db = db
+        self._notifies = notifies
+        self._waiting = 0
+        self._progress: float | None = None
+        self._beat_due = asyncio.Event()
+
+    @property
+    def db(self) -> Database:
+        """The open database.
+
+        Raises:
+            RuntimeError: the worker was run with `database=False`.
+        """
+        if self._db is None:
+            raise RuntimeError(f"worker {self.name!r} runs without a database (database=False)")
+        return self._db
+
+    def ready(self, status: str = "") -> None:
+        """Tell the manager, and the bus, that the worker can do its job now."""
+        self._beat_due.set()
+        self._tell(lambda: tell_ready(status))
+
+    def status(self, text: str) -> None:
+        """Tell the manager in a few words what the worker does."""
+        self._tell(lambda: tell_status(text))
+
+    def progress(self) -> None:
+        """Feed the watchdog. Once called, it is to be called at least every watchdog period.
+
+        A worker that never calls it is alive as long as its loop turns.
+        """
+        self._progress = time.monotonic()
+
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[None]:
+        """While inside, waiting is no lack of progress."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if self._progress is not None:
+                self.progress()
+
+    async def wake(self, *patterns: str) -> Wake:
+        """A flag set by events of these topics, from the moment this returns.
+
+        Raises:
+            ValueError: not a topic pattern.
+        """
+        wake = Wake(patterns, self.bus, self.stopping, self.idle)
+        await self.bus.flush()
+        return wake
+
+    async def write(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """`db.write`, waiting for as long as the disk is full or the database locked.
+
+        Nothing is lost meanwhile: the transaction did not happen, the caller's cursor did not
+        move. The heartbeat says so in `waiting`, the manager in the worker's status.
+
+        Raises:
+            StorageError: still in trouble when the worker was told to stop.
+        """
+        delay = FULL_FIRST
+        while True:
+            try:
+                result = await self.db.write(work)
+            except self.db.transient as error:
+                if self.stopping.is_set():
+                    raise
+                if "waiting" not in self.health:
+                    log.warning("%s; waiting", error)
+                self.health["waiting"] = str(error)
+                self.status(f"waiting: {error}")
+                with self.idle(), contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self.stopping.wait()
+                delay = min(delay * 2, FULL_MOST)
+                continue
+            if self.health.pop("waiting", None) is not None:
+                log.info("storage works again")
+                self.status("")
+            return result
+
+    def stop(self, reason: str) -> None:
+        """Ask `main` to return."""
+        if not self.stopping.is_set():
+            log.info("stopping: %s", reason)
+            if self._notifies:
+                tell_stopping()
+            self.stopping.set()
+
+    # -- below: the tasks beside `main`
+
+    def _tell(self, tell: Callable[[], bool], tries: int = 20) -> None:
+        """A notification; tried again while the manager's queue is full."""
+        if self._notifies and not tell() and tries and os.environ.get("NOTIFY_SOCKET"):
+            asyncio.get_running_loop().call_later(0.25, self._tell, tell, tries - 1)
+
+    async def beat(self) -> None:
+        """Heartbeats: at once, when ready, when the bus is back, and every `BEAT_SECONDS`."""
+        pulse = Pulse(self.name)
+        topic = topics.health(self.name)
+        due = self._beat_due
+        self.bus.on_connected.append(due.set)
+        while True:
+            due.clear()
+            extra = dict(self.health)
+            for report in self.reports:
+                extra |= report()
+            self.bus.publish(topic, pulse.payload(self.bus.dropped, extra))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await due.wait()
+
+    async def feed_watchdog(self) -> None:
+        """WATCHDOG=1 twice a period, as long as `main` moves."""
+        interval = watchdog_interval() if self._notifies else None
+        while interval is not None:
+            if self.is_moving(2 * interval):
+                tell_watchdog()
+            await asyncio.sleep(interval)
+
+    def is_moving(self, within: float) -> bool:
+        """Whether `main` is idle on purpose, or made progress in the last `within` seconds."""
+        if self._progress is None or self._waiting:
+            return True
+        return time.monotonic() - self._progress <= within
+
+    def obey(self, event: Event) -> None:
+        """A control event. The broker has checked who may send one."""
+        # By hand and not by `models.Control`: pydantic would be in every decoy's floor.
+        if event.payload.get("action") == "stop":
+            by = "".join(
+                c for c in str(event.payload.get("requested_by", "?"))[:64] if c.isprintable()
+            )
+            self.stop(f"asked on the bus by {by}")
+        else:
+            log.warning("control event with an action that is not 'stop', ignored")
+
+
+@contextlib.asynccontextmanager
+async def open_context(
+    name: str,
+    settings: Settings | None = None,
+    *,
+    database: bool = True,
+    notifies: bool = True,
+) -> AsyncIterator[Context]:
+    """A worker's context with heartbeat, control and watchdog running; closes all of it.
+
+    Args:
+        name: the worker's name in the fleet ("collect", "decoy@ssh").
+        settings: default: from the environment.
+        database: open the database and check its version. Decoys and the bus have none.
+        notifies: speak to the manager (NOTIFY_SOCKET). False where several share a process.
+    Raises:
+        SettingsError, DatabaseMissing, DatabaseBehind: each says what to do.
+    """
+    settings = settings or Settings.from_env()
+    db = _make_database(settings) if database else None
+    bus = BusClient(settings.bus_socket, name, enabled=settings.bus_enabled)
+    ctx = Context(name, settings, bus, db, notifies=notifies)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        if db is not None:
+            await db.open()
+        bus.listen(topics.control(name), ctx.obey)
+        await bus.connect()
+        tasks.append(asyncio.create_task(ctx.beat(), name=f"beat:{name}"))
+        tasks.append(asyncio.create_task(ctx.feed_watchdog(), name=f"watchdog:{name}"))
+        yield ctx
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await bus.close()
+        if db is not None:
+            await db.close()
+
+
+async def conduct(ctx: Context, main: Main) -> None:
+    """Run `main` until it returns, or until `STOP_SECONDS` after it was asked to.
+
+    Raises:
+        Exception: whatever `main` raises.
+    """
+    work = asyncio.ensure_future(main(ctx))
+    stop = asyncio.create_task(ctx.stopping.wait())
+    try:
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            await asyncio.wait({work}, timeout=STOP_SECONDS)
+        if not work.done():
+            log.warning("did not stop within %g s: cancelled", STOP_SECONDS)
+            work.cancel()
+            await asyncio.wait({work})
+        if not work.cancelled():
+            work.result()
+    finally:
+        for task in (work, stop):
+            task.cancel()
+        await asyncio.gather(work, stop, return_exceptions=True)
+
+
+def run_worker(name: str, main: Main, *, database: bool = True) -> None:
+    """Run a worker as this process; returns when it was asked to stop or is done.
+
+    SIGTERM and SIGINT, or `{"action": "stop"}` on its control topic, stop it gracefully; a
+    second signal cancels it at once.
+
+    Raises:
+        SystemExit: it failed; see the module's docstring for the codes.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format=f"%(asctime)s worker={name.replace('%', '%%')} level=%(levelname)s %(message)s",
+    )
+    try:
+        asyncio.run(_alone(name, main, database))
+    except ZygoteError as error:
+        print(f"{name}: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception:
+        log.exception("the worker failed")
+        raise SystemExit(1) from None
+
+
+async def _alone(name: str, main: Main, database: bool) -> None:
+    async with open_context(name, database=database) as ctx:
+        loop = asyncio.get_running_loop()
+        work = asyncio.create_task(conduct(ctx, main), name=name)
+
+        def on_signal(number: int) -> None:
+            if ctx.stopping.is_set():
+                work.cancel()
+            ctx.stop(signal.Signals(number).name)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal, number)
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+
+
+def _make_database(settings: Settings) -> Database:
+    from decnet.db.engine import Database  # late: decoys never load the ORM; others have it baked
+
+    return Database(settings.db_url)

@@ -1,0 +1,27 @@
+"""Every table, by one import; each domain has its own file beside this one."""
+
+from __future__ import annotations
+
+from decnet.db.accounts import RevokedToken, User
+from decnet.db.attackers import Attacker, AttackerBehavior
+from decnet.db.base import METADATA, new_uuid, utc_now
+from decnet.db.credentials import CREDENTIAL_KEY, Credential
+from decnet.db.events import Bounty, Log
+from decnet.db.sessions import SessionRecording
+from decnet.db.state import State
+
+__all__ = [
+    "CREDENTIAL_KEY",
+    "METADATA",
+    "Attacker",
+    "AttackerBehavior",
+    "Bounty",
+    "Credential",
+    "Log",
+    "RevokedToken",
+    "SessionRecording",
+    "State",
+    "User",
+    "new_uuid",
+    "utc_now",
+]

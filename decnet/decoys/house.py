@@ -1,0 +1,100 @@
+"""What every decoy is given, and how it gets its port."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from decnet.decoys.doorman import Doorman
+from decnet.decoys.journal import Journal
+
+BACKLOG = 1024
+
+
+@dataclass(frozen=True)
+class House:
+    """A decoy's surroundings."""
+
+    decky: str
+    state_dir: Path
+    artifacts_dir: Path
+    journal: Journal
+    doorman: Doorman
+
+
+Serve = Callable[[socket.socket, House], AbstractAsyncContextManager[None]]
+"""A protocol: serves on the socket inside the block, and owns it."""
+
+
+class PortRefused(OSError):
+    """The port cannot be listened on. `str` says why, `hint` which variable changes it."""
+
+    def __init__(self, number: int, text: str, hint: str) -> None:
+        super().__init__(number, text)
+        self.text = text
+        self.hint = hint
+
+
+def listen(host: str, port: int, variable: str) -> socket.socket:
+    """A listening TCP socket, non-blocking.
+
+    Args:
+        variable: the environment variable that says which port, for the error.
+    Raises:
+        PortRefused: taken, not allowed, or no such address.
+    """
+    try:
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise PortRefused(
+            errno.EADDRNOTAVAIL,
+            f"{host!r} is no IP address to listen on",
+            "set DECNET_DECOY_HOST to an address of this machine, 0.0.0.0 or ::",
+        ) from error
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise _refusal(error, host, port, variable) from error
+    return sock
+
+
+def _refusal(error: OSError, host: str, port: int, variable: str) -> PortRefused:
+    number = error.errno or 0
+    if number == errno.EADDRINUSE:
+        return PortRefused(
+            number,
+            f"port {port} on {host} is taken",
+            f"stop what listens there (ss -ltnp), or set {variable} to another port",
+        )
+    if number == errno.EACCES:
+        return PortRefused(
+            number,
+            f"port {port} on {host} is not allowed to this user",
+            f"set {variable} to 1024 or more, or grant CAP_NET_BIND_SERVICE",
+        )
+    return PortRefused(
+        number,
+        f"cannot listen on port {port} of {host}: {error.strerror}",
+        f"set DECNET_DECOY_HOST or {variable}",
+    )
+
+
+class BadOption(ValueError):
+    """A variable of this decoy's own is wrong; `hint` says what would be right."""
+
+    def __init__(self, text: str, hint: str) -> None:
+        super().__init__(text)
+        self.hint = hint

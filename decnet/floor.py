@@ -1,0 +1,72 @@
+"""What every worker of the fleet needs, imported once by the zygote `floor`, and its warm-up.
+
+The imports below are the whole point: tables, engine, bus client, web framework, and each
+worker's module, so that a worker forked from here imports nothing. asyncssh is not among them:
+only the SSH decoy needs it, and it lives in the zygote `decoy`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import aiosqlite.core  # noqa: F401
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, func, select
+
+import decnet.bus.broker
+import decnet.bus.client
+import decnet.context
+import decnet.workers.api
+import decnet.workers.bus
+import decnet.workers.collect
+import decnet.workers.profiler
+from decnet.db import cursors
+from decnet.db.engine import Database
+from decnet.db.tables import Attacker, Log, utc_now
+from decnet.rehearsal import rehearse
+
+
+def warm() -> None:
+    """Run the hot paths once, on a database that is thrown away.
+
+    SQLAlchemy compiles and caches its statements, mappers are configured, pydantic builds its
+    validators and the interpreter specialises bytecode: all lazily built state that otherwise
+    each worker would build again in private memory. Leaves no thread, socket or loop behind.
+    """
+    with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
+        asyncio.run(_exercise(Path(folder) / "warm.db"))
+        asyncio.run(rehearse(Path(folder)))
+    decnet.workers.api.APP.openapi()
+
+
+async def _exercise(path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{path}")
+    await database.create_all()
+    await database.open()
+
+    async def work(session: AsyncSession) -> None:
+        now = utc_now()
+        session.add(
+            Log(
+                timestamp=now,
+                decky="decky",
+                service="ssh",
+                event_type="connect",
+                attacker_ip="192.0.2.1",
+                raw_line="-",
+                fields={"a": "b"},
+            )
+        )
+        session.add(Attacker(ip="192.0.2.1", first_seen=now, last_seen=now, services=["ssh"]))
+        await cursors.set(session, "warm", {"at": 1})
+        await cursors.get(session, "warm")
+
+    try:
+        await database.write(work)
+        async with database.session() as session:
+            await session.execute(select(Log).order_by(col(Log.id).desc()).limit(1))
+            await session.execute(select(func.count(col(Attacker.uuid))))
+    finally:
+        await database.close()

@@ -1,0 +1,117 @@
+"""What crosses the bus: one model a payload, checked by whoever acts on it.
+
+Unknown fields are kept out but no error: a newer publisher may say more. The bus only wakes, so
+a payload is a summary; the truth is in the database.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(max_length=255)]
+Address = Annotated[str, Field(max_length=255)]
+"""An IP address as text, or "Unknown"."""
+
+
+class Payload(BaseModel):
+    """Base of all payloads."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Health(BaseModel):
+    """`system.<worker>.health`, every 10 s. Further fields are the worker's own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    worker: Name
+    ts: float
+    pid: Annotated[int, Field(gt=0)]
+    uptime_sec: Annotated[float, Field(ge=0)]
+    dropped: Annotated[int, Field(ge=0)] = 0
+    private_kib: Annotated[int, Field(ge=0)] = 0
+
+
+class Control(Payload):
+    """`system.<worker>.control`. `start` is nobody's: a stopped worker does not listen."""
+
+    action: Literal["stop"]
+    requested_by: Name = ""
+    ts: float = Field(default_factory=lambda: dt.datetime.now(dt.UTC).timestamp())
+
+
+class SpoolHint(Payload):
+    """`system.spool`: a decoy appended to its spool file."""
+
+    decoy: Name
+
+
+class LogStored(Payload):
+    """`system.log`: lines were stored; `position` is the last id of `logs`."""
+
+    component: Name
+    flushed: Annotated[int, Field(ge=0)]
+    position: Annotated[int, Field(ge=0)]
+
+
+class Command(Payload):
+    """One command typed in a session."""
+
+    command_text: str
+    ts: AwareDatetime | None = None
+    id: str = ""
+    decky: Name = ""
+    service: Name = ""
+    uid: str = ""
+    user: str = ""
+    src: str = ""
+    pwd: str = ""
+
+
+class SessionEnded(Payload):
+    """`attacker.session.ended`."""
+
+    session_id: Name
+    attacker_ip: Address
+    attacker_uuid: str | None = None
+    decky_id: Name
+    service: Name
+    ended_at: AwareDatetime
+    duration_s: Annotated[float, Field(ge=0)]
+    commands: list[Command] = []
+    shard_path: str = ""
+
+
+class AttackerObserved(Payload):
+    """`attacker.observed`: an address seen for the first time."""
+
+    attacker_ip: Address
+    decky: Name
+    service: Name
+    event_type: Name
+    first_seen: AwareDatetime
+
+
+class AttackerScored(Payload):
+    """`attacker.scored`: an attacker's row was renewed."""
+
+    attacker_ip: Address
+    event_count: Annotated[int, Field(ge=0)]
+    service_count: Annotated[int, Field(ge=0)]
+    decky_count: Annotated[int, Field(ge=0)]
+    bounty_count: Annotated[int, Field(ge=0)] = 0
+    credential_count: Annotated[int, Field(ge=0)] = 0
+    is_traversal: bool = False
+
+
+class CredentialCaptured(Payload):
+    """`credential.captured`: never the secret itself."""
+
+    secret_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    secret_kind: Name
+    attacker_ip: Address
+    decky: Name
+    service: Name

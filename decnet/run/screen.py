@@ -1,0 +1,126 @@
+"""What `make run` shows: the bake's progress, then a live table and how to attack the fleet."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from decnet.settings import Settings
+from zygote.control.interface import WorkerState
+
+COLUMNS = ("WORKER", "STATE", "PID", "AGE", "RSS", "PSS", "USS", "DIRTY", "TABLES", "RESTARTS")
+
+
+def progress_printer(console: Console) -> Callable[[str], None]:
+    """Prints each new step of the start, with the seconds since the first."""
+    began, seen = time.monotonic(), set[str]()
+
+    def say(line: str) -> None:
+        if line not in seen:
+            seen.add(line)
+            text = f"[{time.monotonic() - began:6.1f} s] {line}"
+            console.print(text, markup=False, soft_wrap=True)
+
+    return say
+
+
+def fleet(
+    workers: list[WorkerState], memory: dict[int, dict[str, Any]], others: list[tuple[str, int]]
+) -> Table:
+    """One row a process: workers, then manager and zygotes, then the total.
+
+    Args:
+        workers: as the manager sees them.
+        memory: pid -> figures in KiB, as `probe.memory` has them.
+        others: (name, pid) of the manager and the zygotes.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("WORKER", "STATE") else "right")
+    now, total = (
+        time.time(),
+        {"pss_kib": 0, "uss_kib": 0, "private_dirty_kib": 0, "pagetables_kib": 0},
+    )
+    for worker in workers:
+        figures = memory.get(worker.pid or 0, {})
+        _sum(total, figures)
+        age = f"{now - worker.started_at:.0f}s" if worker.started_at and worker.pid else "-"
+        style = {"ready": "green", "failed": "red", "backoff": "yellow"}.get(worker.state, "")
+        table.add_row(
+            worker.name,
+            Text(worker.state, style=style),
+            str(worker.pid or "-"),
+            age,
+            *_figures(figures),
+            str(worker.restarts),
+        )
+    for name, pid in others:
+        figures = memory.get(pid, {})
+        _sum(total, figures)
+        table.add_row(Text(name, style="dim"), "", str(pid), "", *_figures(figures), "")
+    table.add_row(Text("all", style="bold"), "", "", "", *_figures({"rss_kib": None, **total}), "")
+    return table
+
+
+def _figures(figures: dict[str, Any]) -> list[str]:
+    names = ("rss_kib", "pss_kib", "uss_kib", "private_dirty_kib", "pagetables_kib")
+    return [megabytes(figures.get(name)) for name in names]
+
+
+def _sum(total: dict[str, int], figures: dict[str, Any]) -> None:
+    for name in total:
+        total[name] += figures.get(name) or 0
+
+
+def megabytes(kib: int | None) -> str:
+    """12.3 for 12012 KiB: MB of 10^6 bytes; "-" where the kernel does not say."""
+    return "-" if kib is None else f"{kib * 1024 / 1e6:.1f}"
+
+
+def comparison(memory: dict[int, dict[str, Any]], cold: dict[str, Any] | None) -> Text:
+    """The line that the project is about: this fleet, and what it costs as cold processes."""
+    ours = sum((m.get("pss_kib") or 0) + (m.get("pagetables_kib") or 0) for m in memory.values())
+    text = Text(f"this fleet: {megabytes(ours)} MB (PSS + page tables, all processes)")
+    if cold is None:
+        text.append("; as cold processes: being measured once, in the background …", style="dim")
+    elif cold.get("failed"):
+        text.append(
+            f"; as cold processes: not measured ({', '.join(cold['failed'])} did not start)"
+        )
+    else:
+        other = cold["pss_kib"] + cold["pagetables_kib"]
+        text.append(f"; as {cold['workers']} cold processes: {megabytes(other)} MB")
+        text.append(f" (measured {cold['date'][:10]} on Python {cold['python']})", style="dim")
+    return text
+
+
+def howto(settings: Settings) -> str:
+    """How to attack the fleet, look at it and steer it; one block of plain text."""
+    host = settings.decoy_host
+    # What this run was told by the environment, another terminal must be told as well.
+    told = [
+        f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(("DECNET_", "ZYGOTE_"))
+    ]
+    return "\n".join(
+        (
+            "Attack it (any password may be tried):",
+            f"  ssh -p {settings.decoy_ssh_port} root@{host}",
+            f"  curl -i http://{host}:{settings.decoy_http_port}/",
+            "Look at it, from another terminal:",
+            *([f"  export {' '.join(told)}"] if told else []),
+            "  .venv/bin/decnetctl visits -f    (or ps, top, status, logs -f, attackers)",
+            f"  http://{settings.api_host}:{settings.api_port}/api/docs  (token: decnetctl token)",
+            "Ctrl-C stops it.",
+        )
+    )
+
+
+def live(table: Table, line: Text, text: str) -> Group:
+    """The whole screen."""
+    return Group(table, Text(), line, Text(), Text(text, style="dim"))

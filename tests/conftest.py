@@ -1,0 +1,89 @@
+"""What every test gets: a session mark in the environment, and a check that no process is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MARK = f"ZYGOTE_TEST_SESSION={uuid.uuid4().hex}"
+os.environ.__setitem__(*MARK.split("="))
+# The outer shell may ask Python to write no bytecode; the processes under test must not
+# compile their floor anew each time, it would be slow and falsify every memory figure.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+for name in [n for n in os.environ if n.startswith(("ZYGOTE_", "DECNET_"))]:
+    if name != "ZYGOTE_TEST_SESSION":
+        del os.environ[name]
+os.environ.pop("NOTIFY_SOCKET", None)
+
+
+def marked_processes() -> dict[int, int]:
+    """pid -> parent of every live process that descends from this test session.
+
+    A worker's /proc/PID/environ is its zygote's, so the mark shows wherever the process
+    hangs in the tree by now.
+    """
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if MARK.encode() not in (entry / "environ").read_bytes():
+                continue
+            stat = (entry / "stat").read_text()
+        except OSError:
+            continue
+        state, ppid = stat[stat.rindex(")") + 2 :].split()[:2]
+        if state not in "ZX":
+            found[int(entry.name)] = int(ppid)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a process, unless it belongs to a longer-lived fixture's tree."""
+    if "integration" not in request.node.path.parts and "system" not in request.node.path.parts:
+        yield
+        return
+    before = set(marked_processes())
+    yield
+    deadline = time.monotonic() + 10
+    while left := _not_below(marked_processes(), before):
+        if time.monotonic() > deadline:
+            names = [f"{pid} {_command(pid)}" for pid in left]
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            pytest.fail(f"left {len(left)} process(es) behind: " + "; ".join(names))
+        time.sleep(0.02)
+
+
+def _not_below(now: dict[int, int], before: set[int]) -> list[int]:
+    """The processes that are neither old nor descend from an old one."""
+    fresh = []
+    for pid in now:
+        at = pid
+        while at in now and at not in before:
+            at = now[at]
+        if at not in before:
+            fresh.append(pid)
+    return fresh
+
+
+def _command(pid: int) -> str:
+    try:
+        return (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode(errors="replace")[:120]
+        )
+    except OSError:
+        return "?"

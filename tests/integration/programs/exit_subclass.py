@@ -1,0 +1,6 @@
+class Leave(SystemExit):
+    code = 42
+
+
+print("leaving")
+raise Leave("ignored")

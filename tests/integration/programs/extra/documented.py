@@ -1,0 +1,10 @@
+"""
+>>> 1 + 1
+3
+>>> documented()
+'fine'
+"""
+
+
+def documented():
+    return "fine"

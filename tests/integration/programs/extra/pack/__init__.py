@@ -1,0 +1,1 @@
+print("pack imported as", __name__)

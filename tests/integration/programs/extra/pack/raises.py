@@ -1,0 +1,2 @@
+print("out")
+raise RuntimeError("from a module")

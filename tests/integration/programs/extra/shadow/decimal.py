@@ -1,0 +1,1 @@
+WHO = "decimal beside the script"

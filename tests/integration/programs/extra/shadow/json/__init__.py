@@ -1,0 +1,1 @@
+WHO = "json beside the script"

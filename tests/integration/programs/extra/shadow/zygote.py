@@ -1,0 +1,1 @@
+WHO = "zygote beside the script"

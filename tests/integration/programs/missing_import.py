@@ -1,0 +1,4 @@
+import sys
+
+print("before", file=sys.stderr)
+import no_such_module_anywhere  # noqa

@@ -1,0 +1,1 @@
+# run: -m doctest {here}/extra/documented.py

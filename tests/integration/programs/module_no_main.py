@@ -1,0 +1,2 @@
+# run: -m pack.sub
+# env: PYTHONPATH={here}/extra

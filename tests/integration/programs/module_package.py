@@ -1,0 +1,2 @@
+# run: -m pack one two
+# env: PYTHONPATH={here}/extra

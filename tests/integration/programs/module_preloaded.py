@@ -1,0 +1,2 @@
+# run: -m json.tool --indent 1
+# stdin: {"a": [1, 2]}

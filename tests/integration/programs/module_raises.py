@@ -1,0 +1,3 @@
+# run: -m pack.raises
+# env: PYTHONPATH={here}/extra
+# merged: yes

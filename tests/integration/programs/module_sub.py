@@ -1,0 +1,2 @@
+# run: -m pack.sub.leaf x
+# env: PYTHONPATH={here}/extra

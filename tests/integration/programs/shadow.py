@@ -1,0 +1,1 @@
+# run: {here}/extra/shadow/main.py

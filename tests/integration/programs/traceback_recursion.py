@@ -1,0 +1,12 @@
+def forever():
+    forever()
+
+
+try:
+    forever()
+except RecursionError as error:
+    print(error)
+try:
+    forever()
+except RecursionError:
+    raise

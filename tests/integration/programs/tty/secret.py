@@ -1,0 +1,8 @@
+# see: "secret: "
+# type: "hunter2\n"
+import getpass
+import sys
+import warnings
+
+warnings.simplefilter("ignore")
+print(repr(getpass.getpass("secret: ", stream=sys.stderr)))

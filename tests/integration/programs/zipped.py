@@ -1,0 +1,1 @@
+# run: {built}/app.zip x

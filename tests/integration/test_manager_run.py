@@ -1,0 +1,183 @@
+"""`run` as the manager sees it: any program on the caller's fds, until it ends or is hung up.
+
+How a program behaves in itself is compared with `python` elsewhere; this is about the fleet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncvarlink import (
+    FileDescriptor,
+    VarlinkClientProtocol,
+    connect_unix_varlink,
+)
+
+from tests.support.managers import PATIENCE, Manager, alive, managers, worker
+from zygote.control.interface import Failed, ManagerInterface
+
+Make = Callable[..., Manager]
+SPAWN_PATHS = ("clone3", "clone", "fork")
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    async with managers(tmp_path) as make:
+        yield make
+
+
+class Program:
+    """A program started over a connection of its own, its output in a file."""
+
+    def __init__(self, manager: Manager, code: str, **keys: Any) -> None:
+        self.output = manager.folder / "program.out"
+        self._manager = manager
+        self._call = {"zygote": None, "kind": "command", "target": code, "args": [],
+                      "env": dict(os.environ), "cwd": str(manager.folder), "umask": 0o22,
+                      **keys}  # fmt: skip
+        self._transport: Any = None
+
+    async def start(self) -> Any:
+        """Its first report."""
+        socket = str(self._manager.run / "control.sock")
+        self._transport, protocol = await connect_unix_varlink(VarlinkClientProtocol, socket)
+        proxy = protocol.make_proxy(ManagerInterface)
+        with open(os.devnull) as null, self.output.open("ab") as out:
+            fds = {"stdin": null, "stdout": out, "stderr": out}
+            passed = {k: FileDescriptor(os.dup(f.fileno())) for k, f in fds.items()}
+        self._reports = aiter(proxy.Run(**self._call, **passed))
+        return await self.report()
+
+    async def report(self) -> Any:
+        return (await asyncio.wait_for(anext(self._reports), PATIENCE))["report"]
+
+    def hang_up(self) -> None:
+        if self._transport:
+            self._transport.close()
+            self._transport = None
+
+
+@contextlib.asynccontextmanager
+async def program(manager: Manager, code: str, **keys: Any) -> AsyncIterator[Program]:
+    running = Program(manager, code, **keys)
+    try:
+        yield running
+    finally:
+        running.hang_up()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("path", SPAWN_PATHS)
+async def test_run_reports_pid_and_exit_code(make: Make, path: str) -> None:
+    manager = await make(worker("web", "sleeper"), spawn_path=path).start()
+    code = "import os, sys; print(os.getpid(), os.environ['MINE'], sys.argv); sys.exit(7)"
+    env = {**os.environ, "MINE": "yes"}
+    async with program(manager, code, args=["a b"], env=env) as running:
+        first = await running.start()
+        last = await running.report()
+    assert (last.pid, last.code, last.signal) == (first.pid, 7, None)
+    assert running.output.read_text() == f"{first.pid} yes ['-c', 'a b']\n"
+    assert [w.name for w in await manager.workers()] == ["web"], "a program is no worker"
+    ends = [e.detail for e in await manager.events() if e.subject == "run-1"]
+    assert ends[-1] == "exited(7)"
+
+
+async def test_run_reports_a_signal(make: Make) -> None:
+    manager = await make("").start()
+    async with program(manager, "import os; os.kill(os.getpid(), 11)") as running:
+        await running.start()
+        last = await running.report()
+    assert (last.code, last.signal) == (None, signal.SIGSEGV)
+
+
+async def test_run_hung_up_gets_sighup_first(make: Make) -> None:
+    manager = await make("").start()
+    code = (
+        "import signal, sys, pathlib\n"
+        "def bye(*_): pathlib.Path('bye').touch(); sys.exit(0)\n"
+        "signal.signal(signal.SIGHUP, bye)\n"
+        "pathlib.Path('up').touch()\n"
+        "while True: signal.pause()\n"
+    )
+    async with program(manager, code) as running:
+        first = await running.start()
+        await manager.eventually(_there(manager.folder / "up"), bool)
+        running.hang_up()
+        await manager.eventually(_there(manager.folder / "bye"), bool)
+
+        async def gone() -> bool:
+            return not alive(first.pid)
+
+        await manager.eventually(gone, bool)
+
+
+async def test_run_hung_up_is_killed_if_it_does_not_mind(make: Make) -> None:
+    manager = await make("").start()
+    code = (
+        "import signal, pathlib\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "pathlib.Path('up').touch()\n"
+        "while True: signal.pause()\n"
+    )
+    async with program(manager, code) as running:
+        first = await running.start()
+        await manager.eventually(_there(manager.folder / "up"), bool)
+        running.hang_up()
+
+        async def gone() -> bool:
+            return not alive(first.pid)
+
+        await manager.eventually(gone, bool)
+
+
+async def test_run_ends_with_the_fleet(make: Make) -> None:
+    manager = await make("").start()
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\nwhile True: signal.pause()"
+    async with program(manager, code) as running:
+        first = await running.start()
+        assert await manager.end() == 0
+        assert not alive(first.pid)
+
+
+async def test_run_failing_step_is_told(make: Make) -> None:
+    manager = await make("").start()
+    async with program(manager, "pass", cwd="/nowhere/at/all") as running:
+        with pytest.raises(Failed) as caught:
+            await running.start()
+    assert caught.value.parameters["step"] == "cwd"
+    assert caught.value.parameters["errno"] == 2
+
+
+async def test_run_in_an_unknown_zygote_says_which_there_are(make: Make) -> None:
+    manager = await make("").start()
+    async with program(manager, "pass", zygote="flor") as running:
+        with pytest.raises(Failed) as caught:
+            await running.start()
+    assert caught.value.parameters["code"] == "no-such-zygote"
+    assert "floor" in caught.value.parameters["hint"]
+
+
+async def test_run_many_at_once(make: Make) -> None:
+    manager = await make("").start()
+    async with contextlib.AsyncExitStack() as stack:
+        running = [
+            await stack.enter_async_context(program(manager, f"raise SystemExit({number})"))
+            for number in range(20)
+        ]
+        await asyncio.gather(*(each.start() for each in running))
+        ends = await asyncio.gather(*(each.report() for each in running))
+    assert [end.code for end in ends] == list(range(20))
+
+
+def _there(path: Path) -> Callable[[], object]:
+    async def look() -> bool:
+        return path.exists()
+
+    return look

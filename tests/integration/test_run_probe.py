@@ -1,0 +1,70 @@
+"""The main job as a user runs it: a fleet, one real visit, one JSON object, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FIELDS = {"name", "pid", "ppid", "rss_kib", "pss_kib", "uss_kib", "private_dirty_kib"}
+
+
+@pytest.mark.timeout(300)
+def test_probe_prints_one_object_with_the_visit_and_every_process(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "decnet.run", "--probe"],
+        env=os.environ | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["event"]["service"] == "ssh"
+    assert report["event"]["fields"]["principal"].startswith("probe-")
+    assert report["event"]["attacker_ip"] == "127.0.0.1"
+    assert report["event"]["event_type"] == "login_attempt"
+    assert report["attacker"]["ip"] == "127.0.0.1"
+    assert {"system.log", "attacker.scored"} <= set(report["bus"])
+    names = {row["name"] for row in report["workers"]}
+    assert names >= {"bus", "collect", "profiler", "api", "decoy@ssh", "decoy@http"}
+    assert set(report["spawn_ms"]) == names
+    manager = report["manager"]
+    assert manager["pss_kib"] <= 20 * 1024
+    for row in report["workers"]:
+        assert set(row) >= FIELDS
+        assert row["ppid"] == manager["pid"], f"{row['name']} is not the manager's own child"
+        # Copies of the floor, not floors: what each has for itself is a fraction of what it shows.
+        assert row["uss_kib"] < row["rss_kib"] / 3
+    assert len({row["pid"] for row in report["workers"]}) == len(report["workers"])
+    for row in [*report["workers"], manager, *report["zygotes"]]:
+        assert not Path(f"/proc/{row['pid']}").exists(), f"{row['name']} was left running"
+
+
+@pytest.mark.timeout(300)
+def test_run_in_the_foreground_stops_cleanly_on_ctrl_c(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "decnet.run", "--free-ports", "--no-cold"],
+        env=os.environ | {"HOME": str(tmp_path), "TERM": "dumb"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    seen, deadline = "", time.monotonic() + 200
+    while "Ctrl-C" not in seen and time.monotonic() < deadline:
+        line = process.stdout.readline()
+        assert line, f"ended early: {seen}"
+        seen += line
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, seen + rest
+    assert "Traceback" not in seen + rest
+    assert "ssh -p" in seen

@@ -1,0 +1,94 @@
+"""A running REST interface on a scratch database, for tests."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from sqlmodel import Session, create_engine
+
+from decnet.db.migrate import migrate
+from decnet.db.tables import Log
+from decnet.settings import Settings
+from decnet.web.api import auth
+
+NOW = dt.datetime(2026, 11, 24, 3, 0, tzinfo=dt.UTC)
+
+
+@dataclass
+class Api:
+    """A running interface."""
+
+    process: subprocess.Popen[bytes]
+    settings: Settings
+    client: httpx2.Client
+
+    def add_logs(self, count: int, decky: str = "decky-01") -> None:
+        """Store events behind its back, as `collect` does."""
+        engine = create_engine(f"sqlite:///{self.settings.db_file}")
+        with Session(engine) as session:
+            for number in range(count):
+                session.add(
+                    Log(
+                        timestamp=NOW + dt.timedelta(seconds=number),
+                        decky=decky,
+                        service="ssh" if number % 2 else "http",
+                        event_type="login_attempt",
+                        attacker_ip=f"192.0.2.{number % 3}",
+                        raw_line=f"line {number}",
+                        fields={"n": number, "user": "<b>root</b>"},
+                    )
+                )
+            session.commit()
+        engine.dispose()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    env = os.environ | {"DECNET_STATE_DIR": str(folder), "DECNET_API_PORT": str(port)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "decnet.workers.api"], env=env, stderr=subprocess.PIPE
+    )
+
+
+@contextmanager
+def running_api(folder: Path) -> Iterator[Api]:
+    """Start one; on leaving, it must stop cleanly and have printed no traceback."""
+    port = free_port()
+    settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_API_PORT": str(port)})
+    migrate(settings.db_url)
+    process = start(folder, port)
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                client.get("/health")
+                break
+            except httpx2.TransportError:
+                assert process.poll() is None and time.monotonic() < deadline, "did not start"
+                time.sleep(0.05)
+        token = auth.mint(settings.jwt_secret, "admin", "admin")
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield Api(process, settings, client)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert b"Traceback" not in errors, errors.decode()

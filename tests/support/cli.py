@@ -1,0 +1,191 @@
+"""`zygotectl` as a user has it: a process with pipes, or with a terminal of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 40.0
+"""Seconds that anything may take on a slow, crowded machine before the test fails."""
+
+COMMAND = (sys.executable, "-m", "zygote.cli")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Commands in one folder, with the fleet.toml in it."""
+
+    folder: Path
+
+    def env(self, **more: str) -> dict[str, str]:
+        dull = {"NO_COLOR", "COLUMNS", "LINES", "PYTHONUNBUFFERED"}
+        kept = {name: value for name, value in os.environ.items() if name not in dull}
+        return {**kept, "TERM": "xterm-256color", **more}
+
+    def __call__(self, *words: str, code: int | None = 0, stdin: str = "", **env: str) -> Done:
+        """Run one to its end; `code` is what it must end with, None: whatever."""
+        done = subprocess.run(
+            [*COMMAND, *words], cwd=self.folder, env=self.env(**env), input=stdin,
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        found = Done(done.returncode, done.stdout, done.stderr)
+        if code is not None:
+            assert found.code == code, f"{' '.join(words)}: {found}"
+        return found
+
+    def start(self, *words: str, **keys: Any) -> subprocess.Popen[str]:
+        """Start one with pipes; the caller ends it."""
+        keys.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen(
+            [*COMMAND, *words], cwd=self.folder, env=self.env(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keys,
+        )  # fmt: skip
+
+    def terminal(self, *words: str, **keys: Any) -> Terminal:
+        """Start one on a terminal of its own; use it as a context. `env`: variables to add."""
+        env = self.env(**keys.pop("env", {}))
+        return Terminal([*COMMAND, *words], self.folder, env, **keys)
+
+
+class Terminal:
+    """A process that leads the foreground group of a terminal whose other side is ours.
+
+    Attributes:
+        seen: all that it has shown so far.
+    """
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, env: dict[str, str],
+        *, rows: int = 24, columns: int = 80,
+    ) -> None:  # fmt: skip
+        self.seen = ""
+        self.status: int | None = None
+        ours, theirs = pty.openpty()
+        self._fd = ours
+        self.resize(rows, columns)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(ours)
+                os.login_tty(theirs)
+                os.chdir(folder)
+                os.execve(command[0], list(command), env)
+            finally:
+                os._exit(127)
+        os.close(theirs)
+        os.set_blocking(ours, False)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.status is None or os.WIFSTOPPED(self.status):
+            os.kill(self.pid, signal.SIGCONT)
+            os.kill(self.pid, signal.SIGTERM)
+            deadline = time.monotonic() + 10
+            while self._reap(0) is None and time.monotonic() < deadline:
+                self._read(0.02)
+            if self.status is None:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """As a user who drags the window's corner."""
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text: str) -> None:
+        """Press keys: "\\x03" is Ctrl-C."""
+        os.write(self._fd, text.encode())
+
+    def expect(self, pattern: str) -> re.Match[str]:
+        """Wait until something is shown after what was expected before."""
+
+        def look() -> re.Match[str] | None:
+            return re.search(pattern, self.seen[self._at :])
+
+        found = self.until(look, f"{pattern!r} was never shown")
+        self._at += found.end()
+        return found
+
+    _at = 0
+
+    def until(self, look: Callable[[], Any], otherwise: str) -> Any:
+        """Wait until `look` gives something true, reading on meanwhile."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := look()):
+            assert time.monotonic() < deadline, f"{otherwise}; seen:\n{self.seen}"
+            self._read(0.02)
+        return found
+
+    def wait(self) -> int:
+        """Until it has ended; its `wait` status."""
+        self.until(lambda: self._reap(0) is not None, "it did not end")
+        self._read(0.0)
+        assert self.status is not None
+        return self.status
+
+    def wait_stopped(self) -> int:
+        """Until it is stopped; by which signal."""
+        self.until(lambda: self._reap(os.WUNTRACED) is not None, "it was not stopped")
+        status, self.status = self.status, None
+        assert status is not None and os.WIFSTOPPED(status), status
+        return os.WSTOPSIG(status)
+
+    def _reap(self, options: int) -> int | None:
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG | options)
+            self.status = status if pid else None
+        return self.status
+
+    def _read(self, timeout: float) -> None:
+        ready, _, _ = select.select([self._fd], [], [], timeout)
+        if not ready:
+            return
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError:  # EIO: nobody has the other side open any more
+            time.sleep(timeout)
+            return
+        self.seen += data.decode(errors="replace")
+
+
+def plain(text: str) -> str:
+    """What is left of a screen without its terminal sequences."""
+    return re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-_])", "", text)
+
+
+def eventually(look: Callable[[], Any], otherwise: str = "it never came to pass") -> Any:
+    """What `look` gives, as soon as that is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.02)
+    return found

@@ -1,0 +1,142 @@
+"""Workers of a few lines, each with one habit. Preloaded by the zygotes of the manager's tests.
+
+They tell what they do in files of the folder that they run in, which the test reads.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from zygote import notify
+
+
+def told(what: str, text: str = "") -> None:
+    """Append a line to NAME.WHAT in the current folder, in one write."""
+    with open(f"{os.environ['ZYGOTE_WORKER']}.{what}", "a") as out:
+        out.write(text + "\n")
+
+
+def wait_for(what: str) -> None:
+    """Until the file NAME.WHAT is there."""
+    path = Path(f"{os.environ['ZYGOTE_WORKER']}.{what}")
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def sleeper() -> None:
+    """Tells that it runs, and sleeps."""
+    told("ran", str(os.getpid()))
+    while True:
+        signal.pause()
+
+
+def crasher() -> None:
+    """Ends with the status in its first argument, at once."""
+    told("ran", str(os.getpid()))
+    print("about to crash", flush=True)
+    sys.exit(int(sys.argv[1]))
+
+
+def crash_on_demand() -> None:
+    """Sleeps until it is told to end, with the status in that file."""
+    told("ran", str(os.getpid()))
+    wait_for("crash")
+    path = Path(f"{os.environ['ZYGOTE_WORKER']}.crash")
+    code = int(path.read_text())
+    path.unlink()
+    sys.exit(code)
+
+
+def notifier() -> None:
+    """Is ready when it is told to."""
+    told("ran", str(os.getpid()))
+    notify.status("warming up")
+    wait_for("go")
+    notify.ready("at your service")
+    while True:
+        signal.pause()
+
+
+def never_ready() -> None:
+    """Never says READY=1."""
+    sleeper()
+
+
+def early_bird() -> None:
+    """Says READY=1 as the very first thing."""
+    notify.ready("early")
+    sleeper()
+
+
+def last_words() -> None:
+    """Says something and ends in the same breath."""
+    notify.ready("famous last words")
+
+
+def stubborn() -> None:
+    """Ignores SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sleeper()
+
+
+def graceful() -> None:
+    """On SIGTERM tells the moment and ends with status 0."""
+
+    def stop(number: int, frame: object) -> None:
+        told("stopped", f"{time.monotonic()}")
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    told("started", f"{time.monotonic()}")
+    sleeper()
+
+
+def family() -> None:
+    """Has a child in its group, a grandchild in a group of its own, and both ignore SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for own_group in (False, True):
+        if os.fork() == 0:
+            if own_group:
+                os.setpgid(0, 0)
+                if os.fork():
+                    os._exit(0)
+            told("child", str(os.getpid()))
+            while True:
+                signal.pause()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sleeper()
+
+
+def watched() -> None:
+    """Shows signs of life until the file `mute` appears, then hangs."""
+    told("ran", str(os.getpid()))
+    notify.ready()
+    interval = notify.watchdog_interval()
+    assert interval
+    while not Path("mute").exists():
+        notify.watchdog()
+        time.sleep(interval / 4)
+    while True:
+        signal.pause()
+
+
+def child_speaks() -> None:
+    """Its child, and not itself, says READY=1."""
+    pid = os.fork()
+    if pid == 0:
+        notify.ready("my child said so")
+        time.sleep(60)
+        os._exit(0)
+    sleeper()
+
+
+def environment() -> None:
+    """Writes its environment down."""
+    for name, value in sorted(os.environ.items()):
+        told("env", f"{name}={value}")
+    told("env", "END")
+    sleeper()

@@ -1,0 +1,30 @@
+#!/bin/sh
+# The tests that need cgroup v2 and systemd, in a small VM: started once for all of them.
+#   tests/system/run.sh [PYTEST ARGUMENTS]
+# The VM is the test bed's run-in-vm: $TESTBED, or ../shared/testbed/run-in-vm beside the checkout.
+# Exit code: pytest's. Where there is no VM to be had it says why and ends with 0; with REQUIRE_VM=1
+# that is an error.
+set -u
+cd "$(dirname "$0")/../.."
+testbed=${TESTBED:-../shared/testbed/run-in-vm}
+
+cannot() {
+    echo "system tests NOT RUN: $1" >&2
+    echo "  (they would try: limits, OOM, cgroup.kill, adoption and the systemd unit, for real)" >&2
+    [ "${REQUIRE_VM:-0}" = 0 ] || exit 1
+    exit 0
+}
+
+[ -x "$testbed" ] || cannot "no test bed at $testbed; set TESTBED to its run-in-vm"
+[ "$(id -u)" = 0 ] || cannot "the VM reads the machine's files as root, and this is uid $(id -u)"
+[ "$(uname -m)" = x86_64 ] || cannot "the VM's kernel is for x86-64, this is $(uname -m)"
+command -v apt-get >/dev/null || cannot "the VM comes from Debian packages, and there is no apt-get"
+[ -x .venv/bin/python ] || cannot "no .venv here; run: make setup"
+
+# Compiled here once: compiling is slow in the VM, whose writes are dropped.
+.venv/bin/python -m compileall -q zygote tests
+"$testbed" --timeout "${VM_TIMEOUT:-600}" --share-mode scratch -- \
+    .venv/bin/python -m pytest -q -m vm -p no:cacheprovider --timeout 300 tests/system "$@"
+status=$?
+[ $status -ne 125 ] || cannot "the VM did not start (see above)"
+exit $status

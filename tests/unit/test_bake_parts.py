@@ -1,0 +1,109 @@
+"""Parts of the bake that need no process of their own."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+import pytest
+
+from zygote.audit.blame import Ledger
+from zygote.bake import pipeline, selftest
+from zygote.bake.stage import Bake, Skipped, Stage
+from zygote.bake.usercode import text_of
+from zygote.errors import ZygoteError
+from zygote.fleet.model import ZygoteSpec
+
+
+def bake() -> Bake:
+    return Bake(ZygoteSpec("floor"), -1, lambda stage, detail: None, lambda: None, set)
+
+
+def skip(_bake: Bake) -> str:
+    raise Skipped("not here")
+
+
+def stop(_bake: Bake) -> str:
+    raise ZygoteError("no")
+
+
+def test_pipeline_reports_done_and_skipped_stages() -> None:
+    told: list[str] = []
+    made = Bake(
+        ZygoteSpec("floor"), -1, lambda stage, detail: told.append(stage), lambda: None, set
+    )
+    stages = (Stage("one", lambda _: "5 things"), Stage("two", skip))
+    report = pipeline.run(made, stages)
+    assert [(s["name"], s["detail"]) for s in report["stages"]] == [("one", "5 things")]
+    assert report["skipped"] == [{"name": "two", "why": "not here"}]
+    assert told == ["one", "two"]
+
+
+def test_pipeline_stops_at_an_error() -> None:
+    with pytest.raises(ZygoteError):
+        pipeline.run(bake(), (Stage("one", stop), Stage("two", skip)))
+
+
+def test_pipeline_names_are_unique_and_the_heap_is_sealed_last() -> None:
+    names = [stage.name for stage in pipeline.STAGES]
+    assert len(set(names)) == len(names)
+    assert names[-3:] == ["freeze", "seal", "final audit"]
+
+
+def test_selftest_agrees_with_the_version() -> None:
+    found = selftest.immortal_counts()
+    assert isinstance(found, str) == (sys.version_info < (3, 12)), found
+
+
+def test_text_of_leaves_out_our_frames_everywhere() -> None:
+    def fail() -> None:
+        raise LookupError("inner")
+
+    try:
+        try:
+            fail()
+        except LookupError as error:
+            raise OSError("outer") from error
+    except OSError as error:
+        whole = "".join(traceback.format_exception(error))
+        assert __file__ in whole
+        text = text_of(error, __file__)
+    assert __file__ not in text
+    assert "LookupError: inner" in text
+    assert "OSError: outer" in text
+
+
+def test_ledger_blames_the_innermost() -> None:
+    ledger = Ledger()
+    stop_it = threading.Event()
+    thread = threading.Thread(target=stop_it.wait)
+    with ledger.during("outer"):
+        with ledger.during("inner"):
+            thread.start()
+        with open(__file__) as file:
+            number = file.fileno()
+            with ledger.during("later"):
+                pass
+    stop_it.set()
+    thread.join()
+    assert ledger.threads[thread.native_id or 0] == "inner"
+    assert ledger.fds[number, __file__] == "outer"
+
+
+def test_ledger_brackets_imports_and_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blamed_module.py").write_text("KEPT = open(__file__)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    ledger, finders = Ledger(), list(sys.meta_path)
+    with ledger.imports():
+        import blamed_module  # type: ignore[import-not-found]
+    try:
+        assert list(ledger.fds.values()) == ["blamed_module"]
+        assert "exec_module" not in vars(blamed_module.__loader__)
+        assert sys.meta_path == finders
+    finally:
+        blamed_module.KEPT.close()
+        del sys.modules["blamed_module"]

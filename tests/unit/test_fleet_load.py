@@ -1,0 +1,421 @@
+"""Good fleet files: what comes of each key, of layers, of templates, and what is warned of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleetfile import check_text, good_fleet, write_fleet
+from zygote.fleet.load import check
+from zygote.fleet.model import Fleet, Run, WorkerSpec, ZygoteSpec
+
+HEAD = '[fleet]\nname = "demo"\n[zygote.floor]\n'
+
+EVERY_KEY = """\
+[fleet]
+name = "demo-2"
+runtime_dir = "${RUN:-run}/x"
+log_dir = "/var/log/demo"
+
+[zygote.floor]
+preload = ["json", "app.floor"]
+warm = "app.floor:warm"
+env = { PYTHONHASHSEED = "${SEED:-0}" }
+cwd = "."
+path = ["app"]
+bake_timeout = "1min 30s"
+allow = { thread = "ends before the fork" }
+
+[worker.a]
+run = "app.web:main"
+
+[worker.b]
+zygote = "floor"
+run = "app.web"
+args = ["-x", "${ARG}", "$HOME", "$${A}"]
+env = { A = "1", B = "${ARG}" }
+cwd = "app"
+umask = "0027"
+autostart = false
+after = ["a"]
+type = "notify"
+restart = "always"
+restart_delay = "100ms"
+restart_max_delay = 10
+stable_after = "1min"
+start_limit = 3
+start_limit_interval = "1h"
+start_timeout = 7.5
+stop_signal = "int"
+stop_grace = "0s"
+watchdog = "30s"
+memory_max = "128M"
+memory_high = "96M"
+tasks_max = 16
+cpu_weight = 200
+cpu_max = "50%"
+nice = 5
+oom_score_adj = 500
+cpu_affinity = "0"
+rlimits = { nofile = [1024, "infinity"], core = 0, stack = "8M" }
+group = 0
+groups = [0]
+capabilities = ["net_raw", "CAP_KILL"]
+no_new_privs = true
+title = "the second"
+log_max_bytes = "1M"
+log_keep = 0
+"""
+
+
+def test_fleet_every_key(tmp_path: Path) -> None:
+    fleet = good_fleet(tmp_path, EVERY_KEY, ARG="100%i")
+    folder = str(tmp_path)
+    env = {"PYTHONHASHSEED": "0"}
+    assert fleet.name == "demo-2"
+    assert fleet.file == f"{folder}/fleet.toml"
+    assert fleet.runtime_dir == f"{folder}/run/x"
+    assert fleet.log_dir == "/var/log/demo"
+    assert fleet.digest == hashlib.sha256((tmp_path / "fleet.toml").read_bytes()).hexdigest()
+    assert fleet.order == ("a", "b")
+    assert fleet.templates == {}
+    assert fleet.zygotes == {
+        "floor": ZygoteSpec(
+            name="floor",
+            preload=("json", "app.floor"),
+            warm=("app.floor:warm",),
+            env=env,
+            cwd=folder,
+            path=(f"{folder}/app",),
+            bake_timeout=90.0,
+            allow={"thread": "ends before the fork"},
+            place="fleet.toml:6",
+        )
+    }
+    assert fleet.workers["a"] == WorkerSpec(
+        name="a",
+        zygote="floor",
+        run=Run("function", "app.web:main"),
+        env=env,
+        cwd=folder,
+        place="fleet.toml:15",
+    )
+    assert fleet.workers["b"] == WorkerSpec(
+        name="b",
+        zygote="floor",
+        run=Run("module", "app.web"),
+        args=("-x", "100%i", "$HOME", "${A}"),
+        env={**env, "A": "1", "B": "100%i"},
+        cwd=f"{folder}/app",
+        umask=0o027,
+        autostart=False,
+        after=("a",),
+        type="notify",
+        restart="always",
+        restart_delay=0.1,
+        restart_max_delay=10.0,
+        stable_after=60.0,
+        start_limit=3,
+        start_limit_interval=3600.0,
+        start_timeout=7.5,
+        stop_signal="SIGINT",
+        stop_grace=0.0,
+        watchdog=30.0,
+        memory_max=128 * 2**20,
+        memory_high=96 * 2**20,
+        tasks_max=16,
+        cpu_weight=200,
+        cpu_max=0.5,
+        nice=5,
+        oom_score_adj=500,
+        cpu_affinity=(0,),
+        rlimits={"nofile": (1024, -1), "core": (0, 0), "stack": (2**23, 2**23)},
+        group="0",
+        groups=("0",),
+        capabilities=("CAP_NET_RAW", "CAP_KILL"),
+        no_new_privs=True,
+        title="the second",
+        log_max_bytes=2**20,
+        log_keep=0,
+        place="fleet.toml:18",
+    )
+
+
+def test_fleet_goes_through_json_unchanged(tmp_path: Path) -> None:
+    text = EVERY_KEY + '[worker."t@"]\nrun = "app.jobs.mail"\n[worker."t@1"]\n'
+    fleet = good_fleet(tmp_path, text, ARG="x")
+    assert Fleet.from_json(json.loads(json.dumps(fleet.to_json()))) == fleet
+
+
+def test_fleet_least_file(tmp_path: Path) -> None:
+    fleet = good_fleet(tmp_path, '[fleet]\nname = "x"\n[worker.w]\nrun = "tool"\n')
+    assert list(fleet.zygotes) == ["floor"]
+    assert fleet.zygotes["floor"].cwd == str(tmp_path)
+    assert fleet.workers["w"].zygote == "floor"
+    assert (fleet.runtime_dir, fleet.log_dir) == ("", "")
+
+
+def test_fleet_only_zygote_is_the_default_one(tmp_path: Path) -> None:
+    text = '[fleet]\nname = "x"\n[zygote.base]\n[worker.w]\nrun = "tool"\n'
+    assert good_fleet(tmp_path, text).workers["w"].zygote == "base"
+
+
+def test_fleet_floor_is_the_default_of_several(tmp_path: Path) -> None:
+    text = HEAD + '[zygote.z]\n[worker.w]\nrun = "tool"\n[worker.v]\nzygote = "z"\nrun = "tool"\n'
+    fleet = good_fleet(tmp_path, text)
+    assert [spec.zygote for spec in fleet.workers.values()] == ["floor", "z"]
+
+
+@pytest.mark.parametrize(
+    ("run", "kind", "target"),
+    [
+        ("tool", "module", "tool"),
+        ("app.jobs.mail", "module", "app.jobs.mail"),
+        ("app.web:Server", "function", "app.web:Server"),
+        ("app.web:Server.run", "function", "app.web:Server.run"),
+        ("app.jobs.mail:main", "function", "app.jobs.mail:main"),
+        ("script.py", "file", "/script.py"),
+        ("./script.py", "file", "/script.py"),
+        ("app/web.py", "file", "/app/web.py"),
+        ("json.tool", "module", "json.tool"),
+        ("os.path", "module", "os.path"),
+        ("made_up.inner", "module", "made_up.inner"),
+        ("late:anything", "function", "late:anything"),
+    ],
+)
+def test_fleet_run_kinds(tmp_path: Path, run: str, kind: str, target: str) -> None:
+    fleet = good_fleet(tmp_path, HEAD + f'[worker.w]\nrun = "{run}"\n')
+    found = fleet.workers["w"].run
+    assert (found.kind, found.target.removeprefix(str(tmp_path))) == (kind, target)
+
+
+# Layers
+
+
+LAYERS = (
+    HEAD
+    + """\
+env = { Z = "z", ALL = "zygote" }
+[defaults]
+restart = "always"
+memory_max = "10M"
+watchdog = 5
+args = ["d"]
+env = { D = "d", ALL = "defaults" }
+rlimits = { core = 0, nofile = 10 }
+[worker."t@"]
+run = "app.web:main"
+args = ["%i", "%%i", "${V}"]
+memory_max = "20M"
+cwd = "%i"
+title = "t %i"
+env = { T = "%i", ALL = "template" }
+after = ["plain"]
+[worker."t@one"]
+memory_max = "30M"
+watchdog = "infinity"
+env = { ALL = "%i" }
+rlimits = { nofile = 20 }
+[worker."t@two"]
+after = []
+[worker.plain]
+run = "tool"
+title = "100%i"
+"""
+)
+
+
+def test_fleet_layers(tmp_path: Path) -> None:
+    fleet = good_fleet(tmp_path, LAYERS, V="5%i")
+    one, two, plain = (fleet.workers[name] for name in ("t@one", "t@two", "plain"))
+    assert one.args == ("one", "%i", "5%i")
+    assert one.env == {"Z": "z", "D": "d", "T": "one", "ALL": "one"}
+    assert two.env["ALL"] == "template"
+    assert (one.memory_max, two.memory_max) == (30 * 2**20, 20 * 2**20)
+    assert (one.watchdog, two.watchdog) == (None, 5.0)
+    assert one.rlimits == {"core": (0, 0), "nofile": (20, 20)}
+    assert (one.cwd, one.title) == (f"{tmp_path}/one", "t one")
+    assert (one.after, two.after) == (("plain",), ())
+    assert plain.args == ("d",)
+    assert plain.title == "100%i"
+    assert plain.env["ALL"] == "defaults"
+    assert {spec.restart for spec in fleet.workers.values()} == {"always"}
+    assert fleet.order == ("t@two", "plain", "t@one")
+    assert one.place == "fleet.toml:20"
+
+
+def test_fleet_template_makes_the_same_as_a_listed_instance(tmp_path: Path) -> None:
+    from zygote.fleet.model import instantiate
+
+    fleet = good_fleet(tmp_path, LAYERS.replace("after = []\n", ""), V="5%i")
+    template = fleet.templates["t@"]
+    made = instantiate(template, "two")
+    listed = fleet.workers["t@two"]
+    assert (made.args, made.env, made.cwd, made.run) == (
+        listed.args, listed.env, listed.cwd, listed.run,
+    )  # fmt: skip
+
+
+def test_fleet_percent_signs_of_folders_survive_a_template(tmp_path: Path) -> None:
+    folder = tmp_path / "50%in"
+    folder.mkdir()
+    text = HEAD + 'env = { E = "9%i" }\n[worker."t@"]\nrun = "./script.py"\n[worker."t@1"]\n'
+    fleet = good_fleet(folder, text)
+    spec = fleet.workers["t@1"]
+    assert spec.run.target == f"{folder}/script.py"
+    assert spec.cwd == str(folder)
+    assert spec.env == {"E": "9%i"}
+
+
+def test_fleet_instance_without_a_template(tmp_path: Path) -> None:
+    fleet = good_fleet(tmp_path, HEAD + '[worker."t@1"]\nrun = "tool"\nargs = ["%i"]\n')
+    assert fleet.workers["t@1"].args == ("1",)
+
+
+def test_fleet_template_whose_module_depends_on_the_instance(tmp_path: Path) -> None:
+    fleet = good_fleet(tmp_path, HEAD + '[worker."t@"]\nrun = "app.%i:main"\n[worker."t@web"]\n')
+    assert fleet.workers["t@web"].run.target == "app.web:main"
+    assert fleet.templates["t@"].run.target == "app.%i:main"
+
+
+# Where modules are looked for
+
+
+@pytest.mark.parametrize(
+    "zygote",
+    ['path = ["deep"]', 'cwd = "deep"', 'env = { PYTHONPATH = "${HERE}/deep" }'],
+)
+def test_fleet_modules_are_found_where_the_zygote_would(tmp_path: Path, zygote: str) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "only_here.py").write_text("raise SystemExit('imported')\n")
+    text = HEAD + zygote + '\npreload = ["only_here"]\n[worker.w]\nrun = "only_here"\n'
+    fleet = good_fleet(tmp_path, text, HERE=str(tmp_path))
+    assert fleet.zygotes["floor"].preload == ("only_here",)
+    assert "only_here" not in sys.modules
+
+
+def test_fleet_module_in_the_worker_s_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "only_here.py").write_text("")
+    good_fleet(tmp_path, HEAD + '[worker.w]\nrun = "only_here"\ncwd = "deep"\n')
+
+
+def test_fleet_check_runs_no_code(tmp_path: Path) -> None:
+    text = (
+        HEAD + 'preload = ["boom.inner"]\nwarm = "boom.inner:f"\n[worker.w]\nrun = "boom.inner"\n'
+    )
+    write_fleet(tmp_path, text)
+    (tmp_path / "boom").mkdir()
+    marker = tmp_path / "ran"
+    code = f"open({str(marker)!r}, 'w')\ndef f(): pass\n"
+    for name in ("__init__", "inner"):
+        (tmp_path / "boom" / f"{name}.py").write_text(code)
+    fleet, errors = check(tmp_path / "fleet.toml", {})
+    assert fleet is not None, errors
+    assert not marker.exists()
+
+
+def test_fleet_check_leaves_the_interpreter_as_it_was(tmp_path: Path) -> None:
+    before = (sys.path[:], Path.cwd(), dict(os.environ))
+    good_fleet(tmp_path, EVERY_KEY, ARG="x")
+    assert (sys.path, Path.cwd(), dict(os.environ)) == before
+
+
+# Warnings
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "says"),
+    [
+        ('memory_max = "1M"', 6, "1M is little"),
+        ('memory_high = "64M"\nmemory_max = "32M"', 6, "is above memory_max (32M)"),
+        ('watchdog = "500ms"', 6, "below one second"),
+        ('watchdog = "5s"\nrestart = "no"', 7, "leaves it so"),
+        ('stop_signal = "SIGSTOP"', 6, "ends no process"),
+        ('user = "nobody-of-this-name"', 6, "no user 'nobody-of-this-name'"),
+        ('group = "no-such-group-here"', 6, "no group"),
+        ('env = { PYTHONPATH = "x" }', 6, "[zygote.floor]"),
+        ('env = { LD_PRELOAD = "x" }', 6, "[zygote.floor]"),
+        ('env = { NOTIFY_SOCKET = "x" }', 6, "not used"),
+        ("rlimits = { nofile = [3, 64] }", 6, "too few open files"),
+        ("cpu_affinity = [4000]", 6, "could not start here"),
+        ("cpu_max = 4000", 6, "no limit here"),
+        ('cwd = "gone"', 6, "must be there when it starts"),
+        ('start_limit_interval = "1s"\nrestart_delay = "5s"', 6, "never counts"),
+    ],
+)
+def test_fleet_warnings(tmp_path: Path, lines: str, line: int, says: str) -> None:
+    fleet = good_fleet(tmp_path, HEAD + f'[worker.w]\nrun = "tool"\n{lines}\n')
+    found = [warning for warning in fleet.warnings if warning.startswith(f"fleet.toml:{line}: ")]
+    assert any(says in warning for warning in found), fleet.warnings
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ('user = "root"', "takes root"),
+        ("nice = -5", "RLIMIT_NICE"),
+        ("oom_score_adj = -5", "takes root"),
+    ],
+)
+def test_fleet_warns_of_rights_that_only_root_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, says: str
+) -> None:
+    text = HEAD + f'[worker.w]\nrun = "tool"\n{lines}\n'
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert good_fleet(tmp_path, text).warnings == ()
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    (warning,) = good_fleet(tmp_path, text, XDG_RUNTIME_DIR="").warnings
+    assert says in warning
+    assert "54321" in warning
+
+
+def test_fleet_warns_of_a_zygote_without_workers(tmp_path: Path) -> None:
+    fleet = good_fleet(tmp_path, HEAD + '[zygote.idle]\n[worker.w]\nrun = "tool"\n')
+    (warning,) = fleet.warnings
+    assert warning.startswith("fleet.toml:4: zygote 'idle': no worker uses it")
+
+
+def test_fleet_of_zygotes_only_warns_of_nothing(tmp_path: Path) -> None:
+    assert good_fleet(tmp_path, HEAD).warnings == ()
+
+
+def test_fleet_warns_of_a_long_socket_path(tmp_path: Path) -> None:
+    long = "/" + "d" * 90
+    fleet = good_fleet(tmp_path, f'[fleet]\nname = "x"\nruntime_dir = "{long}"\n')
+    (warning,) = fleet.warnings
+    assert warning.startswith("fleet.toml:3: ")
+    assert "below the kernel's limit" in warning
+
+
+def test_fleet_warns_once_of_what_all_inherit(tmp_path: Path) -> None:
+    text = HEAD + '[defaults]\nrun = "tool"\nmemory_max = "1M"\n[worker.a]\n[worker.b]\n'
+    (warning,) = good_fleet(tmp_path, text).warnings
+    assert warning.startswith("fleet.toml:6: [defaults]: memory_max")
+
+
+def test_fleet_of_another_interpreter_is_not_searched(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    text = HEAD + 'python = "./python"\npreload = ["only.there"]\n[worker.w]\nrun = "only.there"\n'
+    fleet = good_fleet(tmp_path, text)
+    assert fleet.zygotes["floor"].python == str(python)
+    (warning,) = fleet.warnings
+    assert "another interpreter" in warning
+
+
+def test_fleet_own_interpreter_is_searched(tmp_path: Path) -> None:
+    text = HEAD + f'python = "{sys.executable}"\npreload = ["only.there"]\n'
+    _, (error,) = check_text(tmp_path, text)
+    assert error.code == "no-such-module"
+
+
+def test_fleet_interpreter_in_path(tmp_path: Path) -> None:
+    fleet = good_fleet(tmp_path, HEAD + 'python = "sh"\n')
+    assert fleet.zygotes["floor"].python.endswith("/sh")

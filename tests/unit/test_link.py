@@ -1,0 +1,145 @@
+"""The manager's end of a zygote's link, over a real socket pair."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from zygote.manager.link import Link, _receive
+from zygote.wire.messages import HEADER, MAX_INLINE, Kind, Packet, encode
+
+
+class Ends:
+    """Our link, and the plain socket at the other end of it."""
+
+    def __init__(self) -> None:
+        ours, self.other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.packets: asyncio.Queue[Packet] = asyncio.Queue()
+        self.lost: asyncio.Queue[str] = asyncio.Queue()
+        self.link = Link(
+            asyncio.get_running_loop(), ours, self.packets.put_nowait, self.lost.put_nowait
+        )
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[Ends]:
+    ends = Ends()
+    yield ends
+    ends.link.close()
+    ends.other.close()
+
+
+async def test_link_passes_packets_and_descriptors_both_ways(ends: Ends) -> None:
+    read, write = os.pipe()
+    ends.link.send(Packet(Kind.SPAWN, b"i" * 16, body=b"{}", fds=(write,)))
+    os.close(write)
+    got = _receive(ends.other)
+    assert got is not None
+    assert (got.kind, got.spawn_id, got.body) == (Kind.SPAWN, b"i" * 16, b"{}")
+    os.write(got.fds[0], b"x")
+    assert os.read(read, 1) == b"x"
+    os.close(read)
+    ends.other.sendmsg(
+        [encode(Packet(Kind.SPAWNED, b"i" * 16, pid=7, fds=got.fds))],
+        [(socket.SOL_SOCKET, socket.SCM_RIGHTS, got.fds[0].to_bytes(4, "little"))],
+    )
+    os.close(got.fds[0])
+    answer = await asyncio.wait_for(ends.packets.get(), 5)
+    assert (answer.kind, answer.pid, len(answer.fds)) == (Kind.SPAWNED, 7, 1)
+    os.close(answer.fds[0])
+
+
+async def test_link_a_large_body_travels_in_a_memfd(ends: Ends) -> None:
+    body = os.urandom(MAX_INLINE * 3)
+    ends.link.send(Packet(Kind.SPAWN, body=body))
+    got = _receive(ends.other)
+    assert got is not None
+    assert got.body == body
+    assert got.fds == ()
+
+
+async def test_link_what_does_not_fit_waits_in_order(ends: Ends) -> None:
+    sent = []
+    for number in range(300):
+        packet = Packet(Kind.SPAWN, pid=number, body=b"x" * 8000)
+        ends.link.send(packet, lambda number=number: sent.append(number))
+    assert 0 < len(sent) < 300, "the socket's buffer is smaller than the burst"
+    ends.other.setblocking(False)
+    for number in range(300):
+        while True:
+            try:
+                got = _receive(ends.other)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert got is not None
+        assert got.pid == number
+    assert sent == list(range(300))
+
+
+async def test_link_a_waiting_packet_can_be_withdrawn(ends: Ends) -> None:
+    packets = [Packet(Kind.SPAWN, pid=number, body=b"x" * 8000) for number in range(300)]
+    for packet in packets:
+        ends.link.send(packet)
+    assert ends.link.withdraw(packets[-1])
+    assert not ends.link.withdraw(packets[-1])
+    assert not ends.link.withdraw(packets[0]), "it is on its way"
+
+
+async def test_link_tells_that_the_other_end_is_gone(ends: Ends) -> None:
+    ends.other.close()
+    assert await asyncio.wait_for(ends.lost.get(), 5)
+    with pytest.raises(BrokenPipeError):
+        ends.link.send(Packet(Kind.SPAWN))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x",
+        b"x" * HEADER.size,
+        encode(Packet(Kind.BAKED, body=b"{}"))[:-1],
+        b"y" * (MAX_INLINE * 2),
+    ],
+    ids=["short", "foreign", "cut", "too-large"],
+)
+async def test_link_nonsense_closes_it(ends: Ends, data: bytes) -> None:
+    ends.other.send(data)
+    assert await asyncio.wait_for(ends.lost.get(), 5)
+    assert ends.packets.empty()
+
+
+async def test_link_flood_leaves_time_for_others(ends: Ends) -> None:
+    ends.other.setblocking(False)
+    count = 0
+    with pytest.raises(BlockingIOError):
+        while True:
+            ends.other.send(encode(Packet(Kind.PROGRESS, body=b"{}")))
+            count += 1
+    turns = 0
+    while ends.packets.qsize() < count:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= count // 64
+
+
+async def test_link_packet_whose_descriptors_were_cut_off_still_counts(ends: Ends) -> None:
+    read, write = os.pipe()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        ends.other.sendmsg(
+            [encode(Packet(Kind.SPAWNED, b"i" * 16, pid=7, fds=(read,)))],
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, read.to_bytes(4, "little"))],
+        )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        answer = await asyncio.wait_for(ends.packets.get(), 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(read)
+        os.close(write)
+    assert (answer.kind, answer.pid, answer.fds) == (Kind.SPAWNED, 7, ())

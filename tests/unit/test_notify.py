@@ -1,0 +1,91 @@
+"""Both halves of sd_notify: what a worker sends, and how the manager reads it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zygote import notify
+from zygote.manager.notify import microseconds, parse
+
+
+@pytest.fixture
+def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "n"))
+        listening.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        yield listening
+
+
+def test_notify_ready_carries_its_status(listener: socket.socket) -> None:
+    assert notify.ready("port 80\nand more")
+    assert listener.recv(4096) == b"READY=1\nSTATUS=port 80 and more"
+
+
+def test_notify_sends_each_kind(listener: socket.socket) -> None:
+    assert notify.status("busy") and listener.recv(99) == b"STATUS=busy"
+    assert notify.watchdog() and listener.recv(99) == b"WATCHDOG=1"
+    assert notify.stopping() and listener.recv(99) == b"STOPPING=1"
+
+
+def test_notify_reaches_an_abstract_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"zygote-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind("\0" + name)
+        listening.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+        assert notify.ready()
+        assert listening.recv(99) == b"READY=1"
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "/nowhere/at/all"])
+def test_notify_is_quiet_where_nobody_listens(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    assert notify.ready() is False
+
+
+def test_notify_does_not_wait_for_a_full_queue(listener: socket.socket) -> None:
+    sent = 0
+    while notify.watchdog():
+        sent += 1
+        assert sent < 100_000
+    assert sent > 0
+
+
+def test_notify_watchdog_interval_is_half_of_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    assert notify.watchdog_interval() is None
+    monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+    assert notify.watchdog_interval() == 15.0
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert notify.watchdog_interval() is None, "it is meant for another process"
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    monkeypatch.setenv("WATCHDOG_USEC", "soon")
+    assert notify.watchdog_interval() is None
+
+
+def test_parse_takes_assignments_and_leaves_the_rest() -> None:
+    assert parse(b"READY=1\nnonsense\n=x\nSTATUS=a=b\n") == {"READY": "1", "STATUS": "a=b"}
+    assert parse(b"\xff\xfe\0") == {}
+
+
+def test_parse_makes_a_status_one_tidy_line() -> None:
+    assert parse(b"STATUS=\x1b[31mred\x07")["STATUS"] == "?[31mred?"
+    assert len(parse(b"STATUS=" + b"x" * 4000)["STATUS"]) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5000000", 5.0), ("0", 0.0), ("", None), ("-1", None), ("1e9", None), ("9" * 30, None)],
+)
+def test_microseconds_takes_only_sane_numbers(text: str, seconds: float | None) -> None:
+    assert microseconds(text) == seconds

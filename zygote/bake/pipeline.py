@@ -1,0 +1,59 @@
+"""The bake: from an empty interpreter to a floor that stays shared.
+
+    import → audit → warm → collect → trim → relocate → immortalise → freeze → seal → audit → ready
+
+The order matters. Before the freeze the heap may still be walked and written; after it nothing
+may. `relocate` wants a heap whose free pages are gone; what it makes becomes immortal with all the
+rest; and `seal` comes when nobody makes or drops objects any more, so that no hole opens again.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from zygote.bake import audit, collect, freeze, immortalise, relocate, seal, trim, warm
+from zygote.bake.stage import Bake, Skipped, Stage
+
+STAGES = (
+    Stage("audit", audit.run),
+    Stage("warm", warm.run),
+    Stage("collect", collect.run),
+    Stage("trim", trim.run),
+    Stage("relocate", relocate.run),
+    Stage("immortalise", immortalise.run),
+    Stage("freeze", freeze.run),
+    Stage("seal", seal.run),
+    Stage("final audit", audit.run),
+)
+"""All stages after "import", which is the fork server's own (`zygote.forkserver.preload`)."""
+
+
+def run(bake: Bake, stages: tuple[Stage, ...]) -> dict[str, Any]:
+    """Run the stages in order.
+
+    Returns:
+        {"seconds": of all, "stages": [{"name", "seconds", "detail"}], "skipped": [{"name",
+        "why"}], "findings": [accepted ones]}.
+    Raises:
+        ZygoteError: a stage stopped the bake; its `step` is the stage's name if it set none.
+    """
+    done: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
+    began = time.monotonic()
+    for stage in stages:
+        bake.tell(stage.name, "")
+        since = time.monotonic()
+        try:
+            detail = stage.run(bake)
+        except Skipped as why:
+            skipped.append({"name": stage.name, "why": str(why)})
+            continue
+        seconds = round(time.monotonic() - since, 4)
+        done.append({"name": stage.name, "seconds": seconds, "detail": detail})
+    return {
+        "seconds": round(time.monotonic() - began, 4),
+        "stages": done,
+        "skipped": skipped,
+        "findings": [finding.as_dict() for finding in bake.findings],
+    }

@@ -1,0 +1,60 @@
+"""Put the code that every worker runs side by side.
+
+Running Python writes to the code itself: the interpreter keeps counters, branch histories and
+caches between the instructions. That cannot be had otherwise, but the code of an event loop's
+start lies spread over the floor, a function here and one there, and each copies a page. So the
+code objects that a rehearsed worker entered are copied into the end of the heap, one after the
+other, and their functions given the copies; the originals stay, lest they leave holes.
+
+A copy has forgotten what the warm-up taught it. So the paths that every worker takes are run once
+more.
+"""
+
+from __future__ import annotations
+
+import gc
+from types import CodeType, FunctionType
+
+from zygote.bake import seal, warm
+from zygote.bake.stage import Bake, Skipped
+from zygote.errors import ZygoteError
+
+_originals: list[CodeType] = []
+
+
+def run(bake: Bake) -> str:
+    """Rehearse, copy, warm up again.
+
+    Raises:
+        Skipped: the rehearsal failed; workers run all the same.
+    """
+    try:
+        hot = bake.rehearse()
+    except (ZygoteError, OSError) as error:
+        raise Skipped(str(error)) from None
+    functions = [
+        thing
+        for thing in gc.get_objects()
+        if type(thing) is FunctionType and id(thing.__code__) in hot
+    ]
+    seal.fill()  # the copies then lie side by side, and not in holes
+    copies: dict[int, CodeType] = {}
+    for function in functions:
+        function.__code__ = _copy(function.__code__, hot, copies)
+    warm.own(bake)
+    gc.collect()
+    return f"{len(copies):,} code objects of {len(functions):,} functions"
+
+
+def _copy(code: CodeType, hot: set[int], copies: dict[int, CodeType]) -> CodeType:
+    """A copy in which the inner functions that are hot are copies, too."""
+    if id(code) not in copies:
+        _originals.append(code)
+        constants = tuple(
+            _copy(constant, hot, copies)
+            if type(constant) is CodeType and id(constant) in hot
+            else constant
+            for constant in code.co_consts
+        )
+        copies[id(code)] = code.replace(co_consts=constants)
+    return copies[id(code)]

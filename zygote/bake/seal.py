@@ -1,0 +1,92 @@
+"""Fill the holes of the heap, so that workers allocate beside the floor and not inside it.
+
+The floor's pages are full of small free blocks, left by what its imports made and dropped. An
+allocator hands these out first, so a worker's first thousand objects would each land in another
+shared page and copy it. Here every free block of a half-used page is taken, once and for good:
+what workers allocate then comes from fresh pages, side by side. The zygote pays for the filling
+once; it is shared by all.
+
+Two allocators are filled: Python's own for blocks up to 512 bytes, whose statistics say how many
+are free in each size, and malloc's main heap, where we ask until the answer lies at the end.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import sys
+import warnings
+
+from zygote.bake.stage import Bake, Skipped
+from zygote.sys import malloc
+
+_ROW = re.compile(rb"^\s*\d+\s+(\d+)\s+\d+\s+\d+\s+(\d+)\s*$", re.MULTILINE)
+"""A size class in the statistics: class, size, pools, blocks in use, blocks free."""
+_BYTES_HEAD = sys.getsizeof(b"")
+_ROUNDS = 2
+"""The filling itself makes a few objects of other sizes."""
+
+_filling: list[object] = []
+
+
+def run(_bake: Bake) -> str:
+    """Both allocators.
+
+    Raises:
+        Skipped: neither can be filled: Python runs without its allocator (PYTHONMALLOC), and libc
+            is not glibc.
+    """
+    _clear_type_cache()
+    gc.collect()  # empties the interpreter's lists of dead objects, whose places are holes, too
+    blocks, taken = fill()
+    gc.freeze()  # the filling, too, is out of the collector's sight
+    if not blocks and not taken:
+        raise Skipped("neither pymalloc nor glibc's malloc is in use")
+    return f"{blocks:,} small blocks, {taken / 1e6:.1f} MB of malloc's"
+
+
+def fill() -> tuple[int, int]:
+    """Blocks of pymalloc and bytes of malloc that were taken."""
+    return sum(_fill_small() for _ in range(_ROUNDS)), malloc.fill()
+
+
+def _clear_type_cache() -> None:
+    """Drop what attribute look-ups left behind.
+
+    The cache is small and a worker writes to all its pages anyway; but its entries hold names that
+    nobody else has any more, and replacing one would free a block in a page of the floor.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.13; it acts all the same
+        sys._clear_type_cache()
+
+
+def _fill_small() -> int:
+    """Take the free blocks of all half-used pools; how many there were."""
+    rows = [(int(size), int(free)) for size, free in _ROW.findall(_statistics())]
+    for size, free in rows:
+        _filling.append([_make(size) for _ in range(free)])
+    return sum(free for _, free in rows)
+
+
+def _make(size: int) -> object:
+    """An object that takes a block of exactly this size class and that nobody else has."""
+    if size > _BYTES_HEAD + 1:
+        return bytes(size - _BYTES_HEAD)
+    return float(len(_filling)) if size > 16 else object()
+
+
+def _statistics() -> bytes:
+    """What sys._debugmallocstats writes to the C library's stderr."""
+    memfd, stderr = os.memfd_create("pymalloc"), os.dup(2)
+    try:
+        os.dup2(memfd, 2)
+        try:
+            sys._debugmallocstats()
+        finally:
+            os.dup2(stderr, 2)
+        return os.pread(memfd, os.fstat(memfd).st_size, 0)
+    finally:
+        os.close(memfd)
+        os.close(stderr)

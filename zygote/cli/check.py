@@ -1,0 +1,58 @@
+"""`zygotectl check`: everything that is wrong with a fleet file, at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from zygote.cli import render, report
+from zygote.cli.context import current
+from zygote.cli.options import Json
+from zygote.errors import Exit
+from zygote.fleet.load import check as check_file
+from zygote.fleet.where import find_fleet_file
+
+
+def check(
+    file: Annotated[Path | None, Parameter(help="Default: the fleet file in use.")] = None,
+    /,
+    *,
+    as_json: Json = False,
+) -> int:
+    """Check a fleet file as a whole: each mistake with its line, value and remedy.
+
+    Nothing that it names is imported or run.
+    """
+    path = find_fleet_file(str(file)) if file else current.fleet_file()
+    fleet, errors = check_file(path)
+    if as_json:
+        answer = {
+            "ok": fleet is not None,
+            "file": str(path),
+            "fleet": fleet.name if fleet else None,
+            "workers": list(fleet.order) if fleet else [],
+            "templates": list(fleet.templates) if fleet else [],
+            "zygotes": list(fleet.zygotes) if fleet else [],
+            "warnings": list(fleet.warnings) if fleet else [],
+            "errors": [error.as_dict() for error in errors],
+        }
+        sys.stdout.write(json.dumps(answer) + "\n")
+        return Exit.DONE if fleet else Exit.FLEET_FILE
+    if fleet is None:
+        for error in errors:
+            sys.stderr.write(report.located(error))
+        count = len(errors)
+        sys.stderr.write(
+            f"{current.program}: {path}: {count} {'mistake' if count == 1 else 'mistakes'}\n"
+        )
+        return Exit.FLEET_FILE
+    for warning in fleet.warnings:
+        sys.stderr.write(f"{current.program}: warning: {warning}\n")
+    counted = (("worker", fleet.workers), ("template", fleet.templates), ("zygote", fleet.zygotes))
+    parts = [f"{len(found)} {name}{'s' * (len(found) != 1)}" for name, found in counted if found]
+    render.heading(f"{path}: fleet '{fleet.name}' is well: {', '.join(parts)}", "")
+    return Exit.DONE

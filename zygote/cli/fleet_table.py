@@ -1,0 +1,180 @@
+"""The table that `ps` and `top` show: one row a process, and the total."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zygote.cli import render
+from zygote.cli.render import STATES, Column
+from zygote.cli.text import clean
+from zygote.client.memory import Census, Row
+from zygote.control.interface import WorkerState
+
+NOTE = "memory in MB; what each figure means: help memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row.
+
+    Attributes:
+        kind: worker, zygote, manager or total.
+        percent: of one CPU, since the last look; None: not known.
+    """
+
+    kind: str
+    name: str
+    state: str
+    row: Row
+    worker: WorkerState | None = None
+    generation: int = 0
+    percent: float | None = None
+
+
+def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> list[Line]:
+    """Workers in start order, then zygotes, the manager, and the total."""
+    share = percents or {}
+    manager, row = census.manager
+    found = [
+        Line("worker", w.name, w.state, r, w, w.generation, share.get(w.pid or 0))
+        for w, r in census.workers
+    ]
+    found += [
+        Line("zygote", f"zygote.{z.name}", z.state, r, None, z.generation, share.get(z.pid or 0))
+        for z, r in census.zygotes
+    ]
+    state = "stopping" if manager.stopping else "ready"
+    found.append(Line("manager", "manager", state, row, None, 0, share.get(manager.pid)))
+    sums = census.totals()
+    total = Row(
+        None,
+        pss_kib=_int(sums["pss_kib"]),
+        uss_kib=_int(sums["uss_kib"]),
+        private_dirty_kib=_int(sums["private_dirty_kib"]),
+        pagetables_kib=_int(sums["pagetables_kib"]),
+        cpu_s=sums["cpu_s"],
+    )
+    found.append(Line("total", "total", "", total,
+                      percent=sum(share.values()) if share else None))  # fmt: skip
+    return found
+
+
+def _int(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _ready(line: Line) -> str:
+    """After how long it was ready; `yes` where that is not known, `no` for one that is not."""
+    worker = line.worker
+    if worker is None or worker.pid is None:
+        return ""
+    if not worker.ready:
+        return "no"
+    return render.milliseconds(worker.ready_ms) or "yes"
+
+
+def _of_worker(name: str) -> Any:
+    def cell(line: Line) -> str:
+        value = getattr(line.worker, name) if line.worker else None
+        return "" if value is None else clean(str(value))
+
+    return cell
+
+
+def _end(line: Line) -> str:
+    return line.worker.last_end if line.worker else ""
+
+
+def _memory(name: str) -> Any:
+    return lambda line: render.megabytes(getattr(line.row, name))
+
+
+def _whole(line: Line) -> str:
+    return {"total": "bold", "manager": "dim", "zygote": "dim"}.get(line.kind, "")
+
+
+NAME = Column("NAME", lambda line: clean(line.name), style=_whole)
+STATE = Column("STATE", lambda line: line.state, style=lambda line: STATES.get(line.state, ""))
+READY = Column("READY", _ready, right=True, drop=6)
+PID = Column("PID", lambda line: str(line.row.pid or ""), right=True)
+AGE = Column("AGE", lambda line: render.age(line.row.age_s), right=True, drop=3)
+RESTARTS = Column("RESTARTS", _of_worker("restarts"), right=True, drop=7)
+MEMORY = (
+    Column("RSS", _memory("rss_kib"), right=True, drop=2, plain="RSS_MB"),
+    Column("PSS", _memory("pss_kib"), right=True, plain="PSS_MB"),
+    Column("USS", _memory("uss_kib"), right=True, plain="USS_MB"),
+    Column("DIRTY", _memory("private_dirty_kib"), right=True, drop=1, plain="DIRTY_MB"),
+    Column("PTAB", _memory("pagetables_kib"), right=True, drop=4, plain="PTAB_MB"),
+)
+CPU = Column("CPU", lambda line: render.cpu(line.row.cpu_s), right=True, drop=5)
+PERCENT = Column(
+    "CPU%", lambda line: "" if line.percent is None else f"{line.percent:.1f}", right=True
+)
+LIMIT = Column(
+    "LIMIT", lambda line: render.limit(line.worker.memory_max) if line.worker else "",
+    right=True, drop=8,
+)  # fmt: skip
+ZYGOTE = Column("ZYGOTE", _of_worker("zygote"), drop=9)
+GENERATION = Column("GEN", lambda line: str(line.generation or ""), right=True, drop=10)
+
+PS = (NAME, STATE, READY, PID, AGE, RESTARTS, *MEMORY, CPU, LIMIT, ZYGOTE, GENERATION)
+TOP = (NAME, STATE, PID, AGE, RESTARTS, *MEMORY, PERCENT, CPU, LIMIT, ZYGOTE, GENERATION)
+WIDE = (
+    *PS,
+    Column("PPID", lambda line: str(line.row.ppid or ""), right=True),
+    Column("THREADS", lambda line: str(line.row.threads or ""), right=True),
+    Column(
+        "SPAWN",
+        lambda line: render.milliseconds(line.worker.spawn_ms) if line.worker else "",
+        right=True,
+    ),
+    Column("LAST_END", _end),
+    Column("STATUS", _of_worker("status")),
+)
+
+
+def as_json(census: Census) -> dict[str, Any]:
+    """The object of `ps --json`; keys are stable, memory in KiB, the limit in bytes."""
+    manager, row = census.manager
+    return {
+        "workers": [_worker_json(worker, each) for worker, each in census.workers],
+        "manager": {
+            "name": "manager",
+            "fleet": manager.fleet,
+            "runtime_dir": manager.runtime_dir,
+            **_figures(row),
+        },
+        "zygotes": [
+            {"name": z.name, "state": z.state, "generation": z.generation, **_figures(each)}
+            for z, each in census.zygotes
+        ],
+        "totals": census.totals(),
+    }
+
+
+def _worker_json(worker: WorkerState, row: Row) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "state": worker.state,
+        "ready": worker.ready,
+        "restarts": worker.restarts,
+        "limit": worker.memory_max,
+        "limits_enforced": worker.limits_enforced,
+        "zygote": worker.zygote,
+        "generation": worker.generation,
+        "spawn_ms": worker.spawn_ms,
+        "ready_ms": worker.ready_ms,
+        "status": worker.status,
+        "last_end": worker.last_end,
+        "error": worker.error,
+        **_figures(row),
+        "pid": worker.pid,
+    }
+
+
+def _figures(row: Row) -> dict[str, Any]:
+    names = ("pid", "ppid", "age_s", "rss_kib", "pss_kib", "uss_kib", "private_dirty_kib",
+             "pagetables_kib", "cpu_s", "threads", "denied")  # fmt: skip
+    return {name: getattr(row, name) for name in names}

@@ -1,0 +1,247 @@
+"""`zygotectl status`: how the manager, or a worker, is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from zygote.cli import render
+from zygote.cli.context import current
+from zygote.cli.options import Json, Names
+from zygote.cli.render import STATES
+from zygote.cli.report import own_words
+from zygote.client.api import Client
+from zygote.client.memory import Census, Row, take_census
+from zygote.control.interface import ManagerState, WorkerState, ZygoteState
+from zygote.errors import Exit
+from zygote.sys.logfile import read_tail
+from zygote.units import format_seconds, spell_bytes
+
+LOG_LINES = 10
+_RUNNING = ("ready", "up", "starting", "stopping")
+
+
+def status(names: Names = [], /, *, as_json: Json = False) -> int:  # noqa: B006
+    """Tell how the manager and its zygotes are; of workers named, everything.
+
+    The exit code is 3 if a worker that was named does not run.
+    """
+    census = asyncio.run(_look(names))
+    if as_json:
+        sys.stdout.write(json.dumps(_as_json(census, bool(names))) + "\n")
+    elif names:
+        for number, (worker, row) in enumerate(census.workers):
+            if number:
+                sys.stdout.write("\n")
+            show_worker(worker, row)
+    else:
+        show_manager(census)
+    down = names and any(worker.state not in _RUNNING for worker, _ in census.workers)
+    return Exit.NOT_RUNNING if down else Exit.DONE
+
+
+async def _look(names: list[str]) -> Census:
+    async with await Client.connect(current.socket()) as manager:
+        workers = await manager.workers(names or None)
+        return take_census(await manager.status(), await manager.zygotes(), workers)
+
+
+def show_manager(census: Census) -> None:
+    """The manager, its zygotes, and what is not as wished."""
+    manager, row = census.manager
+    workers = [worker for worker, _ in census.workers]
+    state = "stopping" if manager.stopping else "running"
+    render.heading(f"fleet '{manager.fleet}' {state}")
+    limits_style = "" if manager.limits.startswith("enforced") else "yellow"
+    changed = "the file has changed since it was read: reload" if manager.fleet_changed else ""
+    render.lines([
+        ("manager", f"pid {manager.pid}, up {ago(manager.started_at)}, Python {manager.python}, "
+                    f"version {manager.version}", ""),
+        ("file", manager.file, ""),
+        ("", changed, "yellow"),
+        ("runtime", manager.runtime_dir, ""),
+        ("logs", manager.log_dir, ""),
+        ("limits", manager.limits, limits_style),
+        ("spawn path", spawn_paths(census), ""),
+        ("spawns", str(manager.spawns), ""),
+        ("workers", count(workers), ""),
+        ("memory", memory(row), ""),
+        ("notices", "\n".join(manager.notices), "yellow"),
+    ])  # fmt: skip
+    for zygote, zygote_row in census.zygotes:
+        sys.stdout.write("\n")
+        show_zygote(zygote, zygote_row)
+    amiss = [worker for worker in workers if told(worker)]
+    if amiss:
+        sys.stdout.write("\n")
+        render.heading("not as wished")
+        render.lines([(worker.name, told(worker), "red") for worker in amiss])
+
+
+def show_zygote(zygote: ZygoteState, row: Row) -> None:
+    """One zygote."""
+    render.heading(f"zygote '{zygote.name}' {zygote.state}", STATES.get(zygote.state, "bold"))
+    baked = ""
+    if zygote.bake_seconds is not None:
+        took = format_seconds(zygote.bake_seconds)
+        baked = f"in {took}, {zygote.modules} modules, generation {zygote.generation}"
+    render.lines([
+        ("pid", str(zygote.pid or ""), ""),
+        ("baked", baked, ""),
+        ("spawn path", zygote.spawn_path, ""),
+        ("stages", "\n".join(zygote.stages), "dim"),
+        ("memory", memory(row), ""),
+        ("log", zygote.log, ""),
+        ("error", with_hint(zygote.error, zygote.hint), "red"),
+    ])  # fmt: skip
+
+
+def show_worker(worker: WorkerState, row: Row) -> None:
+    """One worker, with its last words."""
+    since = f" for {ago(worker.since)}" if worker.since else ""
+    render.heading(f"{worker.name} {worker.state}{since}", STATES.get(worker.state, "bold"))
+    render.lines([
+        ("status", worker.status, ""),
+        ("error", told(worker), "red"),
+        ("pid", process(worker, row), ""),
+        ("started", started(worker), ""),
+        ("restarts", str(worker.restarts), ""),
+        ("last end", ended(worker), ""),
+        ("next start", in_future(worker.next_start_at), "yellow"),
+        ("zygote", zygote_of(worker), ""),
+        ("limit", limit(worker), "" if worker.limits_enforced else "yellow"),
+        ("memory", memory(row), ""),
+        ("cpu", render.cpu(row.cpu_s), ""),
+        ("cgroup", worker.cgroup, ""),
+        ("log", worker.log, ""),
+        ("defined", worker.place, ""),
+        ("last words", "\n".join(last_words(worker)), "dim"),
+    ])  # fmt: skip
+
+
+def told(worker: WorkerState) -> str:
+    """What is wrong with a worker; of one that is well again, its last end tells."""
+    return "" if worker.ready else with_hint(worker.error, worker.hint)
+
+
+def with_hint(error: str, hint: str) -> str:
+    """The error and, on a line below, the way out."""
+    return f"{error}\nhint: {own_words(hint)}" if error and hint else error
+
+
+def count(workers: list[WorkerState]) -> str:
+    """`7: 5 ready, 1 failed, 1 inactive`."""
+    states: dict[str, int] = {}
+    for worker in workers:
+        states[worker.state] = states.get(worker.state, 0) + 1
+    order = sorted(states, key=list(STATES).index)
+    parts = ", ".join(f"{states[state]} {state}" for state in order)
+    return f"{len(workers)}: {parts}" if workers else "none"
+
+
+def spawn_paths(census: Census) -> str:
+    """How workers are forked, and why if not by clone3."""
+    return ", ".join(dict.fromkeys(z.spawn_path for z, _ in census.zygotes if z.spawn_path))
+
+
+def memory(row: Row) -> str:
+    """`RSS 41.2 MB, PSS 6.1, USS 0.9, private dirty 0.8, page tables 0.2`."""
+    if row.rss_kib is None:
+        return ""
+    parts = [f"RSS {render.megabytes(row.rss_kib)} MB"]
+    for name, kib in (
+        ("PSS", row.pss_kib),
+        ("USS", row.uss_kib),
+        ("private dirty", row.private_dirty_kib),
+        ("page tables", row.pagetables_kib),
+    ):
+        if kib is not None:
+            parts.append(f"{name} {render.megabytes(kib)}")
+    if row.denied:
+        parts.append("the rest may not be read: it is another user's process")
+    return ", ".join(parts)
+
+
+def process(worker: WorkerState, row: Row) -> str:
+    """Pid, parent, threads."""
+    if worker.pid is None:
+        return ""
+    parent = f", child of {row.ppid}" if row.ppid is not None else ""
+    threads = f", {row.threads} threads" if row.threads and row.threads > 1 else ""
+    adopted = ", adopted from an earlier manager" if worker.adopted else ""
+    return f"{worker.pid}{parent}{threads}{adopted}"
+
+
+def started(worker: WorkerState) -> str:
+    """When, and how long it took."""
+    if worker.started_at is None or worker.pid is None:
+        return ""
+    parts = [f"{clock(worker.started_at)}, {ago(worker.started_at)} ago"]
+    if worker.spawn_ms is not None:
+        parts.append(f"spawned in {render.milliseconds(worker.spawn_ms)}")
+    if worker.ready_ms is not None:
+        parts.append(f"ready after {render.milliseconds(worker.ready_ms)}")
+    return ", ".join(parts)
+
+
+def ended(worker: WorkerState) -> str:
+    """How its last process ended, and when."""
+    when = f", {ago(worker.last_end_at)} ago" if worker.last_end_at else ""
+    return f"{worker.last_end}{when}" if worker.last_end else ""
+
+
+def zygote_of(worker: WorkerState) -> str:
+    """`floor, generation 2`."""
+    return worker.zygote + (f", generation {worker.generation}" if worker.generation else "")
+
+
+def limit(worker: WorkerState) -> str:
+    """Its memory_max, and whether that is more than a wish."""
+    if worker.memory_max is None:
+        return ""
+    size = spell_bytes(worker.memory_max)
+    if worker.pid is None:
+        return size
+    return f"{size} of private memory" if worker.limits_enforced else f"{size}, not enforced"
+
+
+def last_words(worker: WorkerState) -> list[str]:
+    """The end of its log."""
+    try:
+        return read_tail(Path(worker.log), LOG_LINES) if worker.log else []
+    except OSError:
+        return []
+
+
+def clock(at: float) -> str:
+    """Local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def ago(at: float) -> str:
+    """For how long, until now."""
+    return format_seconds(max(0.0, time.time() - at))
+
+
+def in_future(at: float | None) -> str:
+    """`in 3.2s`."""
+    return f"in {format_seconds(max(0.0, at - time.time()))}" if at else ""
+
+
+def _as_json(census: Census, named: bool) -> dict[str, object]:
+    workers = []
+    for worker, row in census.workers:
+        entry: dict[str, object] = {**asdict(worker), "process": asdict(row)}
+        if named:
+            entry["last_words"] = last_words(worker)
+        workers.append(entry)
+    manager: tuple[ManagerState, Row] = census.manager
+    return {
+        "manager": {**asdict(manager[0]), "process": asdict(manager[1])},
+        "zygotes": [{**asdict(z), "process": asdict(row)} for z, row in census.zygotes],
+        "workers": workers,
+    }

@@ -1,0 +1,190 @@
+"""The checked fleet as plain dataclasses: all that the manager imports of this package.
+
+`python -m zygote.fleet FILE` validates a fleet file with pydantic in a process that ends, and
+prints what `Fleet.from_json` reads here. So the manager never pays for the checker, and a bad
+file can hurt only the checker. Seconds are float, bytes are int; None means "not set".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+FORMAT = 1
+"""Version of the JSON between the checker and the manager."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a worker runs.
+
+    `kind` is "module" (as python -m), "function" (module:function) or "file".
+    """
+
+    kind: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteSpec:
+    """One zygote: what it imports once and what it runs to warm up before it freezes."""
+
+    name: str
+    preload: tuple[str, ...] = ()
+    warm: tuple[str, ...] = ()
+    """`module:function` each, called with no argument after the imports; may be async."""
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str = ""
+    """Absolute; the fleet file's folder by default. It is `sys.path[0]` of the zygote."""
+    path: tuple[str, ...] = ()
+    """Absolute folders put in front of sys.path."""
+    python: str = ""
+    """Interpreter; "" is the manager's own."""
+    bake_timeout: float = 120.0
+    allow: dict[str, str] = field(default_factory=dict)
+    """Audit rule -> reason why its finding is accepted."""
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """One worker, all defaults and its template already merged in. `name` may be `tmpl@inst`."""
+
+    name: str
+    zygote: str
+    run: Run
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    """Added to the manager's own environment."""
+    cwd: str = ""
+    umask: int = 0o022
+    autostart: bool = True
+    after: tuple[str, ...] = ()
+    """Workers that must be ready before this one starts."""
+    type: str = "simple"
+    """"simple": ready when up. "notify": ready when it says READY=1."""
+    restart: str = "on-failure"
+    """"no", "on-failure" or "always"."""
+    restart_delay: float = 0.2
+    """First backoff; the very first restart is immediate."""
+    restart_max_delay: float = 30.0
+    stable_after: float = 10.0
+    """Up for so long: the backoff starts over."""
+    start_limit: int = 10
+    """At most so many automatic restarts in `start_limit_interval`, else failed. 0: no limit."""
+    start_limit_interval: float = 300.0
+    start_timeout: float = 30.0
+    """From spawn to ready."""
+    stop_signal: str = "SIGTERM"
+    stop_grace: float = 5.0
+    watchdog: float | None = None
+    memory_max: int | None = None
+    memory_high: int | None = None
+    tasks_max: int | None = None
+    cpu_weight: int | None = None
+    cpu_max: float | None = None
+    """CPUs: 0.5 is half of one."""
+    nice: int | None = None
+    oom_score_adj: int | None = None
+    cpu_affinity: tuple[int, ...] | None = None
+    rlimits: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Lower-case name without RLIMIT_ ("nofile") -> (soft, hard); -1 is infinity."""
+    user: str | None = None
+    group: str | None = None
+    groups: tuple[str, ...] | None = None
+    capabilities: tuple[str, ...] | None = None
+    """Capabilities kept (upper case, "CAP_NET_RAW"); None: unchanged; (): none."""
+    no_new_privs: bool = False
+    title: str = ""
+    """Process title; "" is "FLEET: NAME"."""
+    log_max_bytes: int = 8 * 1024 * 1024
+    log_keep: int = 2
+    """Rotated log files kept beside the live one."""
+    place: str = ""
+    """Where it stands: "fleet.toml:31"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The whole checked fleet. `templates` are keyed "decoy@" and have that name."""
+
+    name: str
+    file: str
+    digest: str
+    """sha256 of the file's bytes, hex."""
+    zygotes: dict[str, ZygoteSpec]
+    workers: dict[str, WorkerSpec]
+    templates: dict[str, WorkerSpec]
+    order: tuple[str, ...]
+    """Every worker, start order (after before); stopped in reverse."""
+    runtime_dir: str = ""
+    """Absolute, or "" for the default."""
+    log_dir: str = ""
+    """Absolute, or "" for RUNTIME/logs."""
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads back."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Fleet:
+        """Build from the checker's output.
+
+        Raises:
+            ValueError: the checker is of another version.
+        """
+        if data.get("format") != FORMAT:
+            raise ValueError(f"fleet format {data.get('format')!r}, this manager reads {FORMAT}")
+        return cls(
+            name=data["name"],
+            file=data["file"],
+            digest=data["digest"],
+            zygotes={k: _build(ZygoteSpec, v) for k, v in data["zygotes"].items()},
+            workers={k: worker_from_json(v) for k, v in data["workers"].items()},
+            templates={k: worker_from_json(v) for k, v in data["templates"].items()},
+            order=tuple(data["order"]),
+            runtime_dir=data["runtime_dir"],
+            log_dir=data["log_dir"],
+            warnings=tuple(data["warnings"]),
+        )
+
+
+def worker_from_json(data: dict[str, Any]) -> WorkerSpec:
+    """One worker from its JSON object, as the checker and the state file hold it."""
+    parts = dict(data)
+    parts["run"] = Run(**parts["run"])
+    parts["rlimits"] = {k: (v[0], v[1]) for k, v in parts.get("rlimits", {}).items()}
+    spec: WorkerSpec = _build(WorkerSpec, parts)
+    return spec
+
+
+def worker_to_json(spec: WorkerSpec) -> dict[str, Any]:
+    """The inverse of `worker_from_json`."""
+    return asdict(spec)
+
+
+def instantiate(template: WorkerSpec, instance: str) -> WorkerSpec:
+    """`decoy@` and "ssh" -> the worker `decoy@ssh`, with `%i` replaced by the instance's name.
+
+    `%i` is replaced in run, args, env values, cwd, user, group, title and after; `%%` is a `%`.
+    """
+
+    def fill(text: str) -> str:
+        return "%".join(part.replace("%i", instance) for part in text.split("%%"))
+
+    changed: dict[str, Any] = {f.name: getattr(template, f.name) for f in fields(template)}
+    changed["name"] = template.name + instance
+    changed["run"] = Run(template.run.kind, fill(template.run.target))
+    for key in ("args", "after"):
+        changed[key] = tuple(fill(text) for text in changed[key])
+    changed["env"] = {k: fill(v) for k, v in template.env.items()}
+    for key in ("cwd", "user", "group", "title"):
+        if changed[key]:
+            changed[key] = fill(changed[key])
+    return WorkerSpec(**changed)
+
+
+def _build(cls: Any, data: dict[str, Any]) -> Any:
+    """A dataclass from JSON, lists made tuples."""
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})

@@ -1,0 +1,275 @@
+"""Every key of a fleet file: what it holds, what it means, what systemd calls it.
+
+The reference page (`zygotectl help fleet-file`) is generated from this module. No default stands
+here: those are the model's, so that a key left out and the key's default cannot differ.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zygote.fleet.kinds import (
+    Account,
+    Accounts,
+    Affinity,
+    Arguments,
+    Capabilities,
+    CountLimit,
+    Cpus,
+    Env,
+    Flag,
+    Folder,
+    Folders,
+    Functions,
+    Kind,
+    Modules,
+    Readiness,
+    Restart,
+    Rlimits,
+    Run,
+    Seconds,
+    SecondsAboveZero,
+    SecondsLimit,
+    SignalName,
+    Size,
+    SizeLimit,
+    Text,
+    Texts,
+    Umask,
+)
+
+
+def key(description: str, *, systemd: str = "", default: str = "", example: str = "") -> Any:
+    """A key's field.
+
+    Args:
+        systemd: its name in systemd's unit files.
+        default: said in words, where the model's default does not say it.
+        example: a better one than its kind's.
+    """
+    return Field(
+        default=None,
+        description=description,
+        json_schema_extra={"systemd": systemd, "default": default, "example": example},
+    )
+
+
+class Table(BaseModel):
+    """A table with nothing in it but the keys of its class. Which were given: model_fields_set."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class FleetTable(Table):
+    """[fleet]: the fleet as a whole."""
+
+    name: Text = key(
+        "The fleet's name: lower-case letters, digits and `-`. It names the runtime folder, the "
+        "cgroups and the workers' process titles.",
+        default="required",
+        example='"shop"',
+    )
+    runtime_dir: Folder = key(
+        "Where the control socket, the locks and the state are.",
+        systemd="RuntimeDirectory",
+        default="`/run/zygote/NAME` for root, else `$XDG_RUNTIME_DIR/zygote/NAME`, else "
+        "`/tmp/zygote-UID/NAME`",
+        example='"run"',
+    )
+    log_dir: Folder = key(
+        "Where the workers' output goes.",
+        systemd="LogsDirectory",
+        default="`logs` in runtime_dir",
+        example='"/var/log/shop"',
+    )
+
+
+class ZygoteTable(Table):
+    """[zygote.NAME]: a process that imports once what its workers share."""
+
+    preload: Modules = key(
+        "Modules to import before anything is started. What is imported here is shared by all "
+        "workers of the zygote; what is imported later, each pays for itself."
+    )
+    warm: Functions = key(
+        "Functions to call after the imports, without arguments, sync or async: they run the hot "
+        "paths once, so that caches are filled and shared. They must leave no thread, connection "
+        "or running event loop behind."
+    )
+    env: Env = key(
+        "Variables added to the manager's environment, for the zygote and so for its workers. "
+        "Whatever Python or libc read at their start (PYTHON…, MALLOC_…, LD_…) belongs here.",
+        systemd="Environment",
+        example='{ PYTHONHASHSEED = "0" }',
+    )
+    cwd: Folder = key(
+        "The zygote's folder, and its workers' if they set none. It is the first entry of "
+        "sys.path, as under `python -m`.",
+        systemd="WorkingDirectory",
+        default="the fleet file's folder",
+        example='"src"',
+    )
+    path: Folders = key("Folders put into sys.path, right after cwd.")
+    python: Text = key(
+        "The interpreter: a path, or a name looked up in PATH. It needs this package too.",
+        default="the manager's own",
+        example='"/usr/bin/python3.13"',
+    )
+    bake_timeout: SecondsAboveZero = key(
+        "How long imports and warm-up may take in all.", example='"5min"'
+    )
+    allow: Env = key(
+        "Findings of the audit that are accepted, each with its reason. The rules: thread, "
+        "socket, fd, loop, child-process, sqlite.",
+        example='{ thread = "joined before each fork" }',
+    )
+
+
+class WorkerTable(Table):
+    """[worker.NAME], and [defaults]: one process."""
+
+    zygote: Text = key(
+        "The zygote it is a copy of.",
+        default='the only one, else the one called "floor"',
+        example='"floor"',
+    )
+    run: Run = key(
+        'What it runs: `"package.module"` as `python -m` does, `"package.module:function"` (sync '
+        "or async, called without arguments), or a file: a path with a `/` in it or `.py` at its "
+        "end.",
+        systemd="ExecStart",
+        default="required",
+        example='"shop.web:main"',
+    )
+    args: Arguments = key("sys.argv[1:].")
+    env: Env = key(
+        "Variables added to the zygote's environment. Tables of [defaults], template and worker "
+        "are joined.",
+        systemd="Environment",
+    )
+    cwd: Folder = key("Its folder.", systemd="WorkingDirectory", default="the zygote's")
+    umask: Umask = key("Permissions that new files do not get.", systemd="UMask")
+    autostart: Flag = key("Start it with the fleet. If not, `spawn NAME` does.", example="false")
+    after: Texts = key(
+        "Workers that must be ready before it starts; it is stopped before they are. Starting it "
+        "starts them too.",
+        systemd="After",
+        example='["queue"]',
+    )
+    type: Readiness = key(
+        '`"simple"`: ready as soon as it runs. `"notify"`: ready when it says so '
+        "(`zygote.notify.ready()`, sd_notify's READY=1).",
+        systemd="Type",
+    )
+    restart: Restart = key(
+        "When to start it again by itself: never; when it failed (any end but exit code 0, "
+        "SIGHUP, SIGINT, SIGTERM and SIGPIPE); or whenever it ended.",
+        systemd="Restart",
+    )
+    restart_delay: Seconds = key(
+        "The first delay before a restart; it doubles from one to the next, with some chance in "
+        "it. The very first restart after a stable time is immediate.",
+        systemd="RestartSec",
+        example='"1s"',
+    )
+    restart_max_delay: Seconds = key(
+        "The longest delay.", systemd="RestartMaxDelaySec", example='"1min"'
+    )
+    stable_after: Seconds = key(
+        "Having run for so long, it starts over with the delays.", example='"1min"'
+    )
+    start_limit: Annotated[int, Field(ge=0, le=1_000_000), Kind("number", "10")] = key(
+        "At most so many restarts by itself within start_limit_interval; then it is failed until "
+        "somebody starts it. 0: no limit.",
+        systemd="StartLimitBurst",
+        example="5",
+    )
+    start_limit_interval: SecondsAboveZero = key(
+        "The time over which start_limit counts.",
+        systemd="StartLimitIntervalSec",
+        example='"10min"',
+    )
+    start_timeout: SecondsAboveZero = key(
+        "The longest time from start to ready.", systemd="TimeoutStartSec", example='"1min"'
+    )
+    stop_signal: SignalName = key("What asks it to end.", systemd="KillSignal")
+    stop_grace: Seconds = key(
+        "How long it may take to end; then it is killed, with all its processes.",
+        systemd="TimeoutStopSec",
+        example='"20s"',
+    )
+    watchdog: SecondsLimit = key(
+        "It must give a sign of life this often (`zygote.notify.watchdog()`, sd_notify's "
+        "WATCHDOG=1), or it is aborted (SIGABRT, then SIGKILL) and counts as failed.",
+        systemd="WatchdogSec",
+    )
+    memory_max: SizeLimit = key(
+        "Above this much **private** memory the kernel kills it. Pages shared with the zygote are "
+        "not counted, so take the figure from USS in `ps`.",
+        systemd="MemoryMax",
+    )
+    memory_high: SizeLimit = key(
+        "Above this much it is slowed down and its memory reclaimed.",
+        systemd="MemoryHigh",
+        example='"96M"',
+    )
+    tasks_max: CountLimit = key("At most so many processes and threads.", systemd="TasksMax")
+    cpu_weight: Annotated[int, Field(ge=1, le=10_000), Kind("1 to 10000", "200")] = key(
+        "Its share of CPU time where there is not enough for all; 100 is usual.",
+        systemd="CPUWeight",
+    )
+    cpu_max: Cpus = key("At most so many CPUs' time.", systemd="CPUQuota", example='"50%"')
+    nice: Annotated[int, Field(ge=-20, le=19), Kind("-20 to 19", "5")] = key(
+        "The scheduler's nice value; below the manager's own only for root.", systemd="Nice"
+    )
+    oom_score_adj: Annotated[int, Field(ge=-1000, le=1000), Kind("-1000 to 1000", "500")] = key(
+        "How readily the kernel kills it when the machine is out of memory.",
+        systemd="OOMScoreAdjust",
+    )
+    cpu_affinity: Affinity = key(
+        "The only CPUs it runs on.", systemd="CPUAffinity", example='"0-3"'
+    )
+    rlimits: Rlimits = key(
+        "Resource limits by their lower-case name, one number for soft and hard or "
+        "`[soft, hard]`; see getrlimit(2). Tables are joined as env's are.",
+        systemd="LimitNOFILE",
+    )
+    user: Account = key("Run as this user.", systemd="User", default="the manager's")
+    group: Account = key("Run as this group.", systemd="Group", default="the user's")
+    groups: Accounts = key(
+        "The supplementary groups, instead of the user's own.", systemd="SupplementaryGroups"
+    )
+    capabilities: Capabilities = key(
+        "The only capabilities that it keeps; `[]` is none at all.",
+        systemd="CapabilityBoundingSet",
+        default="unchanged",
+    )
+    no_new_privs: Flag = key(
+        "Nothing that it runs can gain rights (setuid files).",
+        systemd="NoNewPrivileges",
+        example="true",
+    )
+    title: Text = key("The process title.", default="`FLEET: NAME`", example='"shop web"')
+    log_max_bytes: Size = key("Its log file is rotated beyond this size.", example='"64M"')
+    log_keep: Annotated[int, Field(ge=0, le=1000), Kind("number", "2")] = key(
+        "How many rotated log files are kept.", example="5"
+    )
+
+
+TABLES: dict[str, type[Table]] = {
+    "fleet": FleetTable, "zygote": ZygoteTable, "worker": WorkerTable, "defaults": WorkerTable,
+}  # fmt: skip
+"""The tables of a file; `zygote` and `worker` are tables of named ones."""
+
+
+def systemd_words() -> dict[str, str]:
+    """systemd's name of a key, lower-case -> ours."""
+    found = {}
+    for table in (FleetTable, ZygoteTable, WorkerTable):
+        for name, field in table.model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra["systemd"]:
+                found[str(extra["systemd"]).lower()] = name
+    return found

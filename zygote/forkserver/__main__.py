@@ -1,0 +1,194 @@
+"""The zygote process: `python -m zygote.forkserver --link FD --name NAME`, started by the manager.
+
+One thread, one socket, no event loop. It bakes what the first packet tells it to, says what came
+of it, and then makes a worker for each request until the manager hangs up. Workers live on.
+
+Exit status: 0 the manager hung up; 1 the bake failed, and was told so; 2 wrong usage; 70 a fault
+of ours in a clone.
+"""
+
+from __future__ import annotations
+
+import gc
+import getopt
+import json
+import os
+import platform
+import sys
+import traceback
+from typing import Any, NamedTuple
+
+from zygote.bake import pipeline
+from zygote.bake.stage import Bake, Stage
+from zygote.errors import Exit, ZygoteError
+from zygote.fleet.model import ZygoteSpec
+from zygote.forkserver import atexits, preload, rehearse
+from zygote.forkserver.loop import Order, serve
+from zygote.forkserver.paths import NAMES, Path, choose
+from zygote.sys import fds, malloc, prctl
+from zygote.wire.link import Link
+from zygote.wire.messages import Kind, Packet
+
+_FAULT = 70
+_kept: list[object] = []
+"""What was made before the heap was sealed and would be dropped after: it would leave holes."""
+_USAGE = (
+    "usage: python -m zygote.forkserver --link FD [--name NAME] [--generation N] "
+    f"[--spawn-path {'|'.join(NAMES)}]"
+)
+
+
+def main() -> Order | None:
+    """Bake and serve. Returns in the zygote with None; in a clone with what it is to become."""
+    gc.disable()  # for good: see zygote.bake.collect and zygote.bake.freeze
+    options = _arguments()
+    fds.close_others([0, 1, 2, options.link])
+    try:
+        link = Link.from_fd(options.link)
+    except OSError as error:
+        print(f"zygote: --link {options.link}: {error}", file=sys.stderr)
+        sys.exit(Exit.USAGE)
+    _settle(options.name)
+    path = _bake(link, options.spawn_path)
+    if path is None:
+        return None
+    return serve(link, path)
+
+
+class _Options(NamedTuple):
+    link: int
+    name: str
+    spawn_path: str
+
+
+def _arguments() -> _Options:
+    """By getopt: argparse would add a dozen modules to every floor, for four options."""
+    try:
+        pairs, rest = getopt.getopt(
+            sys.argv[1:], "", ["link=", "name=", "generation=", "spawn-path="]
+        )
+        given = dict(pairs)
+        options = _Options(
+            int(given["--link"]), given.get("--name", ""), given.get("--spawn-path", "auto")
+        )
+        if rest or options.spawn_path not in NAMES:
+            raise ValueError(f"unknown: {rest or options.spawn_path}")
+    except (getopt.GetoptError, KeyError, ValueError) as error:
+        print(f"zygote: {_USAGE} ({error})", file=sys.stderr)
+        sys.exit(Exit.USAGE)
+    return options
+
+
+def _settle(name: str) -> None:
+    """What must be so before the first import of the floor."""
+    prctl.set_name(f"zygote:{name}")
+    # One touched byte of a huge page copies 2 MiB.
+    prctl.set_thp_disable()
+    malloc.limit_arenas(1)
+    atexits.record()
+
+
+def _bake(link: Link, wanted: str) -> Path | None:
+    """The path to serve by; None if there is nothing to serve: hung up, or failed."""
+    request = link.wait()
+    if request is None:
+        return None
+    body, passed = link.read_body(request)
+    fds.close(passed)
+    try:
+        path = choose(wanted)
+        spec = _spec(request.head.kind, body)
+        bake = Bake(
+            spec,
+            link.fileno(),
+            tell=lambda stage, detail: _tell(link, stage, detail),
+            own=rehearse.read,
+            rehearse=rehearse.run,
+        )
+        report = pipeline.run(bake, (Stage("import", preload.run), *pipeline.STAGES))
+        atexits.stop()
+        atexits.disown()
+    except ZygoteError as error:
+        _tell_failed(link, error)
+        _leave(Exit.FAILED)
+    except Exception as error:
+        traceback.print_exc()
+        _tell_failed(link, _fault(error))
+        _leave(Exit.FAILED)
+    report |= {
+        "python": platform.python_version(),
+        "spawn_path": path.name,
+        "spawn_path_reason": path.reason,
+        "modules": len(sys.modules),
+    }
+    _kept.extend((request, body, bake, report))
+    link.send(Packet(Kind.BAKED, body=json.dumps(report).encode()))
+    return path
+
+
+def _spec(kind: Kind, body: bytes) -> ZygoteSpec:
+    try:
+        if kind is not Kind.BAKE:
+            raise ValueError(f"the first packet is {kind.name}, not BAKE")
+        parts: dict[str, Any] = json.loads(body)["spec"]
+        for key in ("preload", "warm", "path"):
+            parts[key] = tuple(parts[key])
+        return ZygoteSpec(**parts)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ZygoteError(
+            f"cannot read what to bake: {error}",
+            code="bad-bake",
+            step="bake",
+            hint="manager and zygote are of different versions: restart the manager",
+        ) from error
+
+
+def _fault(error: Exception) -> ZygoteError:
+    """What is not the floor's doing, but ours or the system's."""
+    return ZygoteError(
+        f"cannot bake: {type(error).__name__}: {error}",
+        code="bake-fault",
+        step="bake",
+        errno=getattr(error, "errno", 0) or 0,
+        hint="the traceback is in the zygote's log",
+    )
+
+
+def _tell(link: Link, stage: str, detail: str) -> None:
+    body = json.dumps({"stage": stage, "detail": detail}).encode()
+    link.send(Packet(Kind.PROGRESS, body=body))
+
+
+def _tell_failed(link: Link, error: ZygoteError) -> None:
+    text = getattr(error, "traceback", "")
+    findings = [finding.as_dict() for finding in getattr(error, "findings", [])]
+    body = {**error.as_dict(), "traceback": text, "findings": findings}
+    link.send(Packet(Kind.BAKE_FAILED, body=json.dumps(body).encode()))
+    print(text or f"zygote: {error}", file=sys.stderr, flush=True)
+
+
+def _leave(status: int) -> None:
+    """End without finalisation: threads of a refused floor must not hold us up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _become(order: Order) -> None:
+    """Hand a clone over to the child set-up, which never comes back."""
+    try:
+        sys.modules["zygote.child.main"].become_worker(*order)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(_FAULT)
+
+
+if __name__ == "__main__":
+    try:
+        _order = main()
+    except (BrokenPipeError, KeyboardInterrupt):
+        _order = None
+    if _order is not None:
+        _become(_order)
+    _leave(Exit.DONE)

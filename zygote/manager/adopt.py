@@ -1,0 +1,77 @@
+"""After the manager was killed: what its workers' state files say, and what still lives.
+
+Workers lived on meanwhile. Those whose process is the one on record are taken over as they are;
+those that are gone without a trace ended as *unknown*; those that were stopped stay so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from zygote.fleet.model import worker_from_json
+from zygote.manager.children import Child, Children
+from zygote.manager.parts import Parts
+from zygote.manager.state import Found
+from zygote.manager.verbs import Workers, same_spec
+from zygote.manager.worker import Worker
+
+
+class Adoption:
+    """What became of an earlier manager's workers.
+
+    Attributes:
+        adopted: they run, and are ours again.
+        resting: names of those that somebody had stopped: not to be started with the others.
+        wanted: names of those that were to run, and never came to it.
+        removed: adopted, but no longer in the fleet file: to be stopped.
+    """
+
+    def __init__(self) -> None:
+        self.adopted: list[Worker] = []
+        self.resting: set[str] = set()
+        self.wanted: list[str] = []
+        self.removed: list[Worker] = []
+
+
+def adopt_all(found: list[Found], workers: Workers, parts: Parts, children: Children) -> Adoption:
+    """Take over, or note the loss of, every worker on record. Owns all pidfds in `found`."""
+    adoption = Adoption()
+    for each in found:
+        try:
+            _adopt(each, workers, parts, children, adoption)
+        except Exception as error:
+            parts.events.emit("adoption-failed", each.name, each.pid or None, repr(error))
+            if each.pidfd >= 0 and not children.get(each.pid):
+                os.close(each.pidfd)
+    return adoption
+
+
+def _adopt(
+    each: Found, workers: Workers, parts: Parts, children: Children, adoption: Adoption
+) -> None:
+    spec = worker_from_json(each.record["spec"])
+    now = workers.spec_of(each.name)
+    worker = workers.find(each.name)
+    if worker is None and (now or each.pidfd >= 0):
+        worker = workers.add(now or spec)
+    if worker is None:
+        parts.state.forget(each.name)
+    elif each.pidfd >= 0:
+        if now and not same_spec(now, spec):
+            worker.pending = now
+        worker.respec(spec)
+        leaf = parts.leaves.adopt(each.pid, "worker", each.name, spec)
+        ended = asyncio.get_running_loop().create_future()
+        child = Child(each.pid, each.pidfd, "worker", each.name, ended, leaf, ours=False)
+        worker.adopt(children.add(child), each.started_at, each.record)
+        adoption.adopted.append(worker)
+        if now is None:
+            adoption.removed.append(worker)
+    elif not each.record.get("wanted"):
+        if not each.record.get("failed"):
+            adoption.resting.add(each.name)
+    elif each.pid:
+        worker.lost(each.record)
+    else:
+        adoption.wanted.append(each.name)

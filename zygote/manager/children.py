@@ -1,0 +1,252 @@
+"""The live processes that the manager answers for, found by pid, and how all of one is killed.
+
+A worker is more than its main process: whatever it started belongs to it. With a cgroup that is
+exact (cgroup.kill). Without one it is the process group and the session of the main process; the
+main process is not reaped before the rest is killed, so that its number cannot be given to a
+stranger meanwhile. A daemon that made a session of its own is beyond reach without a cgroup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zygote.manager.leaves import Leaf
+from zygote.manager.policy import End
+from zygote.sys import pidfd as pidfds
+
+
+@dataclass(eq=False, slots=True)
+class Child:
+    """One main process: a worker, a zygote, a program of `zygotectl run`, or the checker.
+
+    Attributes:
+        pidfd: owned; closed when the process has been reaped.
+        kind: "worker", "zygote", "run" or "checker".
+        session: it leads a session; else only a process group.
+        ours: our own child, which we reap; False for a worker that was adopted.
+        ended: resolved once it is gone; with a worker, the rest of it has been killed by then.
+        oom_kills: the leaf's count when the process started.
+    """
+
+    pid: int
+    pidfd: int
+    kind: str
+    name: str
+    ended: asyncio.Future[End]
+    leaf: Leaf | None = None
+    session: bool = True
+    ours: bool = True
+    oom_kills: int = 0
+
+
+class Children:
+    """All main processes, by pid."""
+
+    def __init__(self) -> None:
+        self._by_pid: dict[int, Child] = {}
+        self._watch: Callable[[Child], None] = lambda child: None
+
+    def on_add(self, watch: Callable[[Child], None]) -> None:
+        """The reaper says what it does with each new child."""
+        self._watch = watch
+
+    def add(self, child: Child) -> Child:
+        """File a process and have it watched."""
+        self._by_pid[child.pid] = child
+        if child.leaf:
+            child.oom_kills = child.leaf.oom_kills()
+        self._watch(child)
+        return child
+
+    def remove(self, child: Child) -> None:
+        """Forget a process that has been reaped, and close its pidfd."""
+        if self._by_pid.get(child.pid) is child:
+            del self._by_pid[child.pid]
+        os.close(child.pidfd)
+
+    def get(self, pid: int) -> Child | None:
+        """The child whose main process is `pid`."""
+        return self._by_pid.get(pid)
+
+    def owner(self, pid: int) -> Child | None:
+        """The child that process `pid` belongs to: itself, by its session, or by its cgroup."""
+        if child := self._by_pid.get(pid):
+            return child
+        try:
+            leader = os.getsid(pid)
+        except ProcessLookupError:
+            return None
+        if leader and (child := self._by_pid.get(leader)):
+            return child
+        return next((c for c in self._by_pid.values() if c.leaf and pid in c.leaf.pids()), None)
+
+    def of_kind(self, kind: str) -> list[Child]:
+        """All children of a kind, oldest first."""
+        return [child for child in self._by_pid.values() if child.kind == kind]
+
+    def signal(self, child: Child, number: int) -> bool:
+        """Send a signal to the main process; False if it is gone already.
+
+        Raises:
+            PermissionError: it changed its user, and the manager is not root.
+        """
+        if child.ended.done():
+            return False
+        try:
+            pidfds.send_signal(child.pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def kill(self, child: Child) -> None:
+        """SIGKILL for all that belongs to it. It must not have been reaped."""
+        if child.leaf:
+            child.leaf.kill()
+            return
+        _kill_group(child.pid)
+        if child.session:
+            _kill_session(child.pid)
+
+    def kill_rest(self, child: Child) -> None:
+        """SIGKILL for what a main process that has ended, but was not reaped, left behind.
+
+        The common case, nothing left, costs one signal and one short file: we are the subreaper,
+        so the first in line of what it left is our own child by now.
+        """
+        if child.leaf:
+            child.leaf.kill()
+            return
+        _kill_group(child.pid)
+        if child.session and (not child.ours or self._orphans_in(child.pid)):
+            _kill_session(child.pid)
+
+    def _orphans_in(self, session: int) -> bool:
+        me = os.getpid()
+        try:
+            pids = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+        except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+            return True
+        strays = (int(pid) for pid in pids if int(pid) not in self._by_pid)
+        stats = (try_stat(pid) for pid in strays)
+        return any(stat is not None and stat.session == session for stat in stats)
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What we need of /proc/PID/stat. `starttime` is in clock ticks since boot."""
+
+    pid: int
+    state: str
+    group: int
+    session: int
+    starttime: int
+
+
+def try_stat(pid: int) -> Stat | None:
+    """Read /proc/PID/stat; None if there is no such process. See proc_pid_stat(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    parts = text[text.rindex(")") + 2 :].split()
+    return Stat(pid, parts[0], int(parts[2]), int(parts[3]), int(parts[19]))
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # nobody left, or only processes that became another user's
+
+
+def _kill_session(leader: int) -> None:
+    """Kill every process of a session. Twice round: one may have forked while we looked."""
+    for _ in range(2):
+        members = [
+            stat
+            for entry in os.scandir("/proc")
+            if entry.name.isdecimal()
+            and (stat := try_stat(int(entry.name)))
+            and stat.session == leader
+            and stat.state not in "ZX"
+        ]
+        if not members:
+            return
+        for member in members:
+            _kill_exactly(member)
+
+
+def _kill_exactly(stat: Stat) -> None:
+    """Kill the process that `stat` was read of, and no younger one with its number."""
+    try:
+        descriptor = pidfds.pidfd_open(stat.pid)
+    except OSError:
+        return
+    try:
+        now = try_stat(stat.pid)
+        if now and now.starttime == stat.starttime:
+            pidfds.send_signal(descriptor, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to exec: `fds` are kept open in it under the same numbers."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str = ""
+    stdout: int = 1
+    stderr: int = 2
+    fds: Sequence[int] = field(default=())
+
+
+def start_program(program: Program) -> int:
+    """Start a fresh program in a process group of its own, stdin /dev/null; returns its pid.
+
+    Raises:
+        OSError: cwd missing, interpreter missing, out of processes or memory.
+    See: posix_spawn(3).
+    """
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    back = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if program.cwd else -1
+    try:
+        for descriptor in program.fds:
+            os.set_inheritable(descriptor, True)
+        if program.cwd:
+            # posix_spawn has no portable "change folder". We are one thread, and back at once.
+            os.chdir(program.cwd)
+        return os.posix_spawn(
+            program.argv[0],
+            list(program.argv),
+            dict(program.env),
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                # The second first: a target must not be overwritten before it was copied.
+                *_stdio(program.stdout, program.stderr),
+            ],
+            setpgroup=0,
+            setsigmask=[],
+            setsigdef=[signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP,
+                       signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2],
+        )  # fmt: skip
+    finally:
+        for descriptor in program.fds:
+            os.set_inheritable(descriptor, False)
+        os.close(null)
+        if back >= 0:
+            os.fchdir(back)
+            os.close(back)
+
+
+def _stdio(stdout: int, stderr: int) -> list[tuple[int, int, int]]:
+    """Copies onto 1 and 2. Both sources are above 2, or are 1 and 2 themselves."""
+    return [(os.POSIX_SPAWN_DUP2, source, to) for source, to in ((stdout, 1), (stderr, 2))]

@@ -1,0 +1,267 @@
+"""One control connection, bounded in every direction.
+
+asyncvarlink speaks the protocol; what it leaves open is closed here, because a supervisor must not
+be stalled or filled up by whoever connects:
+
+- one step of reading per turn of the event loop (the library reads on while there is something);
+- a message has a size limit, and what is no JSON object ends the connection;
+- a call's reply must be taken before the next call is read, within a time limit, and what waits to
+  be sent has a size limit;
+- a peer that hangs up is noticed at once, even while its call is in progress and nothing is read;
+- an exception of any kind becomes an error reply, with our error's parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+from asyncvarlink import (
+    AnnotatedResult,
+    FileDescriptorArray,
+    VarlinkErrorReply,
+    VarlinkInterfaceRegistry,
+    VarlinkInterfaceServerProtocol,
+    VarlinkMethodCall,
+    VarlinkMethodReply,
+    VarlinkMethodSignature,
+    VarlinkTransport,
+)
+from asyncvarlink.conversion import ConversionError, FileDescriptorVarlinkType
+from asyncvarlink.protocol import varlink_boundaries
+from asyncvarlink.serviceerrors import InvalidParameter
+
+from zygote.control.interface import NAME, Failed
+from zygote.errors import Exit, ZygoteError
+from zygote.manager.hangups import Hangups
+
+MESSAGE_MAX = 1 << 20
+STRANGER_MESSAGE_MAX = 4096
+"""Bytes of a message from somebody who may only ask what this service is."""
+QUEUE_MAX = 4 << 20
+FDS_MAX = 3
+
+# The library warns of each write to a peer that has left, which is no fault here.
+logging.getLogger("asyncvarlink").setLevel(logging.CRITICAL)
+
+
+class BoundTransport(VarlinkTransport):
+    """The library's transport with fair reading and a bounded send queue."""
+
+    MAX_RECV_FDS = FDS_MAX
+    RECV_BUFFER_SIZE = 64 * 1024
+
+    def _handle_read_socket_peek(self) -> None:
+        """Read one message, or the part of one that is there; epoll calls again for the rest."""
+        if self._recvfd is None:
+            return
+        assert isinstance(self._recvfd, socket.socket)
+        if not self._peeked_boundaries:
+            try:
+                data = self._recvfd.recv(self.RECV_BUFFER_SIZE, socket.MSG_PEEK)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._close_receiver(error)
+                return
+            self._peeked_boundaries = varlink_boundaries(data) or [max(1, len(data))]
+        received = self._sock_receive_fds(self._peeked_boundaries[0])
+        if received:
+            self._peeked_boundaries[0] -= received
+            if self._peeked_boundaries[0] <= 0:
+                del self._peeked_boundaries[0]
+
+    def send_message(self, data: bytes, fds: list[int] | None = None) -> asyncio.Future[None]:
+        queued = sum(len(part) for parts, _, _ in self._sendqueue for part in parts)
+        if queued and queued + len(data) > QUEUE_MAX:
+            self.abort()
+        return super().send_message(data, fds)
+
+    def abort(self) -> None:
+        """Close now, whatever waits to be sent; also where a close already waits for that."""
+        super().abort()
+        self._loop.call_soon(self._close_sender)
+
+
+class Connection(VarlinkInterfaceServerProtocol):
+    """The server's end of one connection.
+
+    Args:
+        registry: the interfaces, made for this very caller.
+        authorise: called with each method's name of our interface; raises ZygoteError.
+        hangups: shared by all connections.
+        message_max: bytes.
+        send_timeout: seconds in which a reply must be taken.
+        on_fault: told of an exception that is a fault of ours.
+        on_lost: called once when the connection is gone.
+    """
+
+    def __init__(
+        self,
+        registry: VarlinkInterfaceRegistry,
+        *,
+        authorise: Callable[[str], None],
+        hangups: Hangups,
+        message_max: int,
+        send_timeout: float,
+        on_fault: Callable[[str, BaseException], None],
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        super().__init__(registry)
+        self._authorise = authorise
+        self._hangups = hangups
+        self._message_max = message_max
+        self._send_timeout = send_timeout
+        self._on_fault = on_fault
+        self._on_lost = on_lost
+        self._calls: set[asyncio.Task[None]] = set()
+        self._wire: VarlinkTransport | None = None
+        self._fd = -1
+        self.last_used = asyncio.get_running_loop().time()
+
+    @property
+    def busy(self) -> bool:
+        """A call is in progress."""
+        return bool(self._calls)
+
+    def abort(self) -> None:
+        """Drop the connection now."""
+        if self._wire:
+            self._wire.abort()
+
+    def end(self) -> None:
+        """End the streams, and close once the answers on their way are out."""
+        for call in self._calls:
+            if call.get_name() == "stream":
+                call.cancel()
+        self.eof_received()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(transport, VarlinkTransport)
+        self._wire = transport
+        self._fd = transport.get_extra_info("fd")
+        self._hangups.watch(self._fd, self.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._hangups.forget(self._fd, self.abort)
+        super().connection_lost(exc)
+        for call in self._calls:
+            if call.get_name() == "stream":
+                call.cancel()  # nobody listens any more; other calls do what they were asked to
+        self._on_lost(self)
+
+    def message_received(self, data: bytes, fds: FileDescriptorArray | None) -> None:
+        self.last_used = asyncio.get_running_loop().time()
+        if len(self._recv_buffer) + len(data) > self._message_max:
+            self.abort()
+            return
+        try:
+            super().message_received(data, fds)
+        except (ValueError, RecursionError):  # bytes that are no text, nested a thousand deep
+            self.abort()
+
+    def error_received(self, err: Exception, data: bytes, fds: FileDescriptorArray | None) -> None:
+        self.abort()  # no JSON object: there is no telling what would come next
+
+    def call_received(
+        self, call: VarlinkMethodCall, fds: FileDescriptorArray | None
+    ) -> asyncio.Future[None]:
+        """Start a call; the next one is read when this one has been answered."""
+        method, signature = self._registry.lookup_method(call)
+        if call.method_interface == NAME:
+            try:
+                self._authorise(call.method_name)
+            except ZygoteError as error:
+                raise failed(error) from None
+        try:
+            params = signature.parameter_type.fromjson(
+                call.parameters, {FileDescriptorVarlinkType: fds}
+            )
+        except ConversionError as error:
+            where = ".".join(map(str, error.location)) or "parameters"
+            raise InvalidParameter(parameter=where) from None
+        task = asyncio.create_task(
+            self._answer(call, method, signature, params),
+            name="stream" if signature.more else "call",
+        )
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        if fds is not None:
+            fds.reference_until_done(task)
+        return task
+
+    async def _answer(
+        self,
+        call: VarlinkMethodCall,
+        method: Callable[..., Any],
+        signature: VarlinkMethodSignature,
+        params: dict[str, Any],
+    ) -> None:
+        """Run a call and send what it gives; no exception leaves."""
+        reply: VarlinkErrorReply
+        try:
+            if signature.more:
+                await self._stream(method(**params), signature)
+                return
+            result = method(**params)
+            if signature.asynchronous:
+                result = await result
+            if not call.oneway:
+                await self._send(_reply(result, signature))
+            return
+        except asyncio.CancelledError:
+            return  # by connection_lost
+        except VarlinkErrorReply as error:
+            reply = error
+        except ZygoteError as error:
+            reply = failed(error)
+        except Exception as error:
+            self._on_fault(call.method_name, error)
+            reply = failed(_as_error(error))
+        if not call.oneway:
+            await self._send(reply.toreply())
+
+    async def _stream(self, replies: Any, signature: VarlinkMethodSignature) -> None:
+        async with aclosing(replies):
+            async for result in replies:
+                if not await self._send(_reply(result, signature)):
+                    return
+
+    async def _send(self, reply: VarlinkMethodReply) -> bool:
+        """Send, and wait until the kernel has it; False if the peer is gone or takes nothing."""
+        sent = self.send_reply(reply)
+        await asyncio.wait([sent], timeout=self._send_timeout)
+        if not sent.done():
+            self.abort()
+            return False
+        return sent.exception() is None
+
+
+def failed(error: ZygoteError) -> Failed:
+    """Our error as the interface's error reply."""
+    parts = error.as_dict()
+    del parts["errno_name"]
+    return Failed(**parts)
+
+
+def _as_error(error: Exception) -> ZygoteError:
+    number = error.errno or 0 if isinstance(error, OSError) else 0
+    return ZygoteError(
+        f"the manager failed: {type(error).__name__}: {error}",
+        code="internal",
+        hint="this is a fault of the manager; its log has the details",
+        errno=number,
+        exit_code=Exit.FAILED,
+    )
+
+
+def _reply(result: AnnotatedResult, signature: VarlinkMethodSignature) -> VarlinkMethodReply:
+    """No method of ours sends descriptors."""
+    return VarlinkMethodReply(
+        signature.return_type.tojson(result.parameters), continues=result.continues
+    )

@@ -1,0 +1,125 @@
+"""Starts zygote processes: what `zygotes.py` needs of the rest of the manager."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sys
+from collections.abc import Mapping
+
+from zygote.fleet.model import ZygoteSpec
+from zygote.manager.children import Child, Children, Program, start_program
+from zygote.manager.events import EventLog
+from zygote.manager.leaves import Leaf, Leaves
+from zygote.manager.logs import LogFiles
+from zygote.manager.state import StateFiles
+
+
+class ZygoteShop:
+    """Execs zygotes, each with its log, its leaf and a generation number of its own.
+
+    Args:
+        env: what zygotes, and so workers, inherit.
+        spawn_path: "auto", or the one way to make processes ("clone3", "clone", "fork").
+        nofile: the limits of open files to give to zygotes, and so to workers; the manager
+            raises its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        children: Children,
+        events: EventLog,
+        leaves: Leaves,
+        logs: LogFiles,
+        state: StateFiles,
+        env: Mapping[str, str],
+        spawn_path: str,
+        nofile: tuple[int, int],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._children = children
+        self._events = events
+        self._leaves = leaves
+        self._logs = logs
+        self._state = state
+        self._env = env
+        self._spawn_path = spawn_path
+        self._nofile = nofile
+        self._generations = state.read_generations()
+
+    def start_zygote(self, spec: ZygoteSpec, generation: int, link: int) -> Child:
+        """Exec a zygote process; its end of the link is `link`, which stays the caller's.
+
+        Raises:
+            OSError: interpreter or folder missing, no memory, no processes left.
+            ZygoteError: its cgroup cannot be made.
+        """
+        leaf = self._leaves.leaf("zygote", f"{spec.name}.{generation}")
+        log = self._logs.open(f"zygote.{spec.name}")
+        argv = (
+            spec.python or sys.executable, "-m", "zygote.forkserver", "--link", str(link),
+            "--name", spec.name, "--generation", str(generation), "--spawn-path", self._spawn_path,
+        )  # fmt: skip
+        env = {**self._env, **spec.env}
+        try:
+            pid = start_program(
+                Program(argv, env, cwd=spec.cwd, stdout=log, stderr=log, fds=(link,))
+            )
+        except OSError:
+            if leaf:
+                leaf.remove()
+            raise
+        finally:
+            os.close(log)
+        child = Child(
+            pid, os.pidfd_open(pid), "zygote", spec.name, self.loop.create_future(), leaf,
+            session=False,
+        )  # fmt: skip
+        self._children.add(child)
+        self._settle(child, leaf)
+        return child
+
+    def next_generation(self, name: str) -> int:
+        """A number that was never used for this zygote on this folder."""
+        generation = self._generations[name] = self._generations.get(name, 0) + 1
+        self._state.write_generations(self._generations)
+        return generation
+
+    def kill(self, child: Child) -> None:
+        """SIGKILL for a zygote alone: a worker still in its set-up may share its group."""
+        self._children.signal(child, 9)
+
+    def log_path(self, name: str) -> str:
+        """Path of the log file of a zygote."""
+        return str(self._logs.path(f"zygote.{name}"))
+
+    def tell(self, event: str, name: str, pid: int | None, detail: str) -> None:
+        """Emit an event about a zygote."""
+        self._events.emit(event, name, pid, detail, kind="zygote")
+
+    def _settle(self, child: Child, leaf: Leaf | None) -> None:
+        """Into its leaf before it allocates much, and back to the limits that we were given."""
+        try:
+            resource.prlimit(child.pid, resource.RLIMIT_NOFILE, self._nofile)
+            if leaf:
+                procs = leaf.open_procs()
+                try:
+                    os.write(procs, str(child.pid).encode())
+                finally:
+                    os.close(procs)
+        except OSError as error:
+            self.tell("zygote-unsettled", child.name, child.pid, str(error))
+        if leaf:
+            child.ended.add_done_callback(lambda _: leaf.remove())
+
+
+def raise_nofile() -> tuple[int, int]:
+    """Let the manager open as many files as it may; returns the limits as they were."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        pass  # an unlimited hard limit above fs.nr_open: what we have must do
+    return soft, hard

@@ -1,0 +1,281 @@
+"""Log files of workers and zygotes: opened here, written by them, rotated under their hands.
+
+A worker holds its log's descriptor itself (O_APPEND), so that its output never passes through the
+manager and outlives it. To rotate, the front of the live file, a whole number of blocks, is
+copied to NAME.log.1 and then taken out of the live file: by collapsing the range, or by punching
+a hole where the file system cannot (tmpfs, btrfs). Neither can lose what the worker appends
+meanwhile. Where the file system can do neither the file is truncated after the copy, and an event
+says that lines may have been lost. Readers: `zygote.sys.logfile`.
+
+Killed between renaming and cutting, the manager leaves lines twice; it never loses any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from zygote.manager.events import EventLog
+from zygote.sys import fallocate
+from zygote.sys.logfile import rotated
+
+_COPY_CHUNK = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_LOCK_TRIES = 50
+_DISK_LOW = 64 * 1024
+"""Free bytes under which the disk counts as full."""
+
+
+class Bounds(NamedTuple):
+    """How long one log may grow.
+
+    Attributes:
+        name: as given to `open`.
+        max_bytes: rotate when the live file holds more.
+        keep: rotated files kept; with 0 the front is dropped.
+    """
+
+    name: str
+    max_bytes: int
+    keep: int
+
+
+class LogFiles:
+    """All log files in one folder.
+
+    Args:
+        log_dir: exists, and is writable (see `runtime.prepare_logs`).
+        events: told of each rotation and of a full disk.
+    """
+
+    def __init__(self, log_dir: Path, events: EventLog) -> None:
+        self._dir = log_dir
+        self._events = events
+        self._disk_full = False
+        self._failed: set[str] = set()
+        for left in log_dir.glob("*.log.new"):
+            left.unlink(missing_ok=True)  # a copy that a killed manager did not finish
+
+    def path(self, name: str) -> Path:
+        """The live log file of a worker or zygote."""
+        return self._dir / f"{name}.log"
+
+    def open(self, name: str) -> int:
+        """A descriptor for the process to write to, appending; the caller owns it.
+
+        A log that cannot be opened (a full disk, say) costs the worker its log, not its life: the
+        descriptor is /dev/null's then, and an event says so.
+        """
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self.path(name), flags, 0o640)
+        except OSError as error:
+            self._events.emit(
+                "log-lost",
+                name,
+                detail=f"{self.path(name)}: {error.strerror}; its output goes to /dev/null "
+                "until it is restarted",
+            )
+            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+    async def rotate_loop(
+        self, bounds: Callable[[], Iterable[Bounds]], interval: float = 1.0
+    ) -> None:
+        """Look at every log each `interval` seconds, rotate those that are too long; for ever."""
+        while True:
+            await asyncio.sleep(interval)
+            self.check_disk()
+            for bound in list(bounds()):
+                await self.rotate_if_long(bound)
+
+    async def rotate_if_long(self, bound: Bounds) -> bool:
+        """Rotate one log if its live file holds more than it may; True if it was rotated.
+
+        No exception leaves: what fails is told by an event, once, and tried again next time.
+        """
+        path = self.path(bound.name)
+        try:
+            if path.stat().st_size <= bound.max_bytes:
+                return False  # the cheap look; a punched file is long and needs the second
+            with _Live(path) as live:
+                if live.length() <= bound.max_bytes:
+                    return False
+                await self._rotate(bound, live)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if bound.name not in self._failed:
+                self._failed.add(bound.name)
+                self._events.emit(
+                    "log-rotation-failed",
+                    bound.name,
+                    detail=f"{path}: {error.strerror}; it keeps growing, tried again each second",
+                )
+            return False
+        self._failed.discard(bound.name)
+        return True
+
+    def check_disk(self) -> None:
+        """Tell when the disk of the logs fills up, and when it has room again."""
+        try:
+            disk = os.statvfs(self._dir)
+        except OSError:
+            return
+        free = disk.f_bavail * disk.f_frsize
+        full = free < min(_DISK_LOW, disk.f_blocks * disk.f_frsize // 16)
+        if full and not self._disk_full:
+            detail = (
+                f"{self._dir}: {free} bytes free; workers go on, lines that find no room are lost"
+            )
+            self._events.emit("log-disk-full", "manager", detail=detail)
+        elif self._disk_full and not full:
+            self._events.emit("log-disk-ok", "manager", detail=f"{self._dir}: {free} bytes free")
+        self._disk_full = full
+
+    async def _rotate(self, bound: Bounds, live: _Live) -> None:
+        cut = live.cut()
+        if cut <= 0:
+            return
+        path = self.path(bound.name)
+        copied = bound.keep > 0 and await self._copy(bound, live, cut)
+        await live.lock()
+        newest = _shift(path, bound.keep) if copied else None
+        how = live.drop_front(cut, newest)
+        detail = f"bytes={cut} how={how}"
+        if how == "truncate":
+            detail += "; this file system can neither collapse nor punch: a line written in that "
+            detail += "very moment is lost"
+        if copied or bound.keep == 0:
+            self._events.emit("log-rotated", bound.name, detail=detail)
+        else:
+            lost = f"{detail}; no room to keep them: the oldest lines of {path} are lost"
+            self._events.emit("log-dropped", bound.name, detail=lost)
+
+    async def _copy(self, bound: Bounds, live: _Live, cut: int) -> bool:
+        """Copy the front to NAME.log.new; False if there is no room even without old files."""
+        path = self.path(bound.name)
+        while True:
+            try:
+                await live.copy_front(_copy_of(path), cut)
+                return True
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+            if not self._drop_oldest(bound.name):
+                return False
+
+    def _drop_oldest(self, name: str) -> bool:
+        """Make room: remove the oldest rotated file of a log, if it has one."""
+        older = rotated(self.path(name))
+        if not older:
+            return False
+        size = older[-1].stat().st_size
+        older[-1].unlink()
+        detail = f"bytes={size}; removed {older[-1]}, the disk is full"
+        self._events.emit("log-dropped", name, detail=detail)
+        return True
+
+
+class _Live:
+    """An open live log: what is in it, and how to take its front out."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> _Live:
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._start = fallocate.data_start(self._fd)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def length(self) -> int:
+        """Bytes of data, a leading hole not counted."""
+        return os.fstat(self._fd).st_size - self._start
+
+    def cut(self) -> int:
+        """How many bytes of data from the front may go: whole blocks, and not the last one."""
+        block = max(os.statvfs(self._path).f_frsize, os.sysconf("SC_PAGE_SIZE"))
+        end = (os.fstat(self._fd).st_size - 1) // block * block
+        return end - self._start
+
+    async def copy_front(self, goal: Path, length: int) -> None:
+        """Copy in chunks, with the event loop served in between."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        out = os.open(goal, flags, 0o640)
+        try:
+            done = 0
+            while done < length:
+                step = min(_COPY_CHUNK, length - done)
+                sent = os.sendfile(out, self._fd, self._start + done, step)
+                if sent == 0:
+                    raise OSError(errno.EIO, "the log became shorter while it was copied")
+                done += sent
+                await asyncio.sleep(0)
+        except BaseException:
+            os.unlink(goal)  # noqa: PTH108 - ruff takes Path's own for slow
+            raise
+        finally:
+            os.close(out)
+
+    async def lock(self) -> None:
+        """Keep readers out while files are renamed and the front is cut; until the file is closed.
+
+        Readers hold it for moments. Somebody who holds it for a second is up to no good (a worker
+        can lock its own log), and is passed over: a reader may then see a line twice.
+        """
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                await asyncio.sleep(1 / _LOCK_TRIES)
+            except OSError:
+                return  # a file system without locks
+
+    def drop_front(self, length: int, copy: Path | None) -> str:
+        """Take `length` bytes of data out of the front; how it was done.
+
+        Args:
+            copy: where the front was copied to; what cannot stay is added to it.
+        """
+        end = self._start + length
+        ways = [("collapse", fallocate.collapse)] if self._start == 0 else []
+        for how, take_out in [*ways, ("punch", fallocate.punch)]:
+            try:
+                take_out(self._fd, end)
+                return how
+            except OSError as error:
+                if not fallocate.is_unsupported(error) and error.errno != errno.EINVAL:
+                    raise
+        if copy is not None:
+            self._append_rest(end, copy)
+        os.ftruncate(self._fd, 0)
+        return "truncate"
+
+    def _append_rest(self, offset: int, copy: Path) -> None:
+        """Copy what came after the cut, too, right up to the truncation."""
+        with copy.open("ab", buffering=0) as out:
+            while data := os.pread(self._fd, _COPY_CHUNK, offset):
+                out.write(data)
+                offset += len(data)
+
+
+def _copy_of(path: Path) -> Path:
+    return Path(f"{path}.new")
+
+
+def _shift(path: Path, keep: int) -> Path:
+    """NAME.log.1 -> .2 and so on, what is beyond `keep` goes, and the copy becomes NAME.log.1."""
+    older = rotated(path)
+    for extra in older[keep - 1 :]:
+        extra.unlink()
+    for number in range(min(len(older), keep - 1), 0, -1):
+        Path(f"{path}.{number}").rename(f"{path}.{number + 1}")
+    return _copy_of(path).rename(f"{path}.1")

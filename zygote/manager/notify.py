@@ -1,0 +1,125 @@
+"""The server half of sd_notify(3): workers say READY=1, STATUS=… and WATCHDOG=1 here.
+
+Who speaks is what the kernel says (SCM_CREDENTIALS), not what the message says: the process must
+be a worker's main process, or belong to it by session or cgroup.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from zygote.manager.children import Child, Children
+
+_DATAGRAM = 4096
+_DATAGRAMS_A_TURN = 64
+_CREDENTIALS = struct.Struct("3i")
+_STATUS_LENGTH = 200
+_HELD = 256
+
+
+class NotifyServer:
+    """Listens on a datagram socket, on the event loop.
+
+    Args:
+        heard: told of each message that came from a worker, as assignments.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: Path,
+        children: Children,
+        heard: Callable[[Child, dict[str, str]], None],
+    ) -> None:
+        self.path = path
+        self._loop = loop
+        self._children = children
+        self._heard = heard
+        self._held: deque[tuple[int, bytes]] = deque(maxlen=_HELD)
+        flags = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        self._sock = socket.socket(socket.AF_UNIX, flags)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._sock.bind(str(path))
+        # A worker may run as any user: credentials guard it, not the mode.
+        path.chmod(0o666)
+        loop.add_reader(self._sock, self._readable)
+
+    def close(self) -> None:
+        """Listen no more, and remove the socket file."""
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        self.path.unlink(missing_ok=True)
+
+    def retry(self) -> None:
+        """A worker came up: what was said before we knew of it may have been its word."""
+        held, self._held = self._held, deque(maxlen=_HELD)
+        for pid, data in held:
+            self._take(pid, data)
+
+    def drain(self) -> None:
+        """Read what has arrived: a worker's last words, before its end is handled."""
+        self._readable()
+
+    def _readable(self) -> None:
+        room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * 253)
+        # Bounded, so that a flood of messages leaves time for everything else.
+        for _ in range(_DATAGRAMS_A_TURN):
+            try:
+                data, ancillary, flags, _ = self._sock.recvmsg(
+                    _DATAGRAM, room, socket.MSG_CMSG_CLOEXEC
+                )
+            except OSError:
+                return
+            pid = _sender(ancillary)
+            if pid and not flags & socket.MSG_TRUNC:
+                self._take(pid, data)
+
+    def _take(self, pid: int, data: bytes) -> None:
+        child = self._children.owner(pid)
+        if child is None:
+            self._held.append((pid, data))
+        elif child.kind == "worker":
+            self._heard(child, parse(data))
+
+
+def parse(data: bytes) -> dict[str, str]:
+    """Assignments, one a line; a line that is none is left out. STATUS is made one tidy line."""
+    found = {}
+    for line in data.decode(errors="replace").split("\n"):
+        key, equals, value = line.partition("=")
+        if equals and key.isascii() and key:
+            found[key] = value
+    if "STATUS" in found:
+        text = "".join(c if c.isprintable() else "?" for c in found["STATUS"])
+        found["STATUS"] = text[:_STATUS_LENGTH]
+    return found
+
+
+def microseconds(value: str) -> float | None:
+    """Seconds in "5000000"; None if it is no number that makes sense."""
+    if not (value.isascii() and value.isdecimal()) or len(value) > 15:
+        return None
+    return int(value) / 1e6
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """The sender's pid; descriptors that came along are closed, we have no use for them."""
+    pid = 0
+    for level, kind, payload in ancillary:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == socket.SCM_CREDENTIALS:
+            pid, _, _ = _CREDENTIALS.unpack_from(payload)
+        elif kind == socket.SCM_RIGHTS:
+            fds = array.array("i")
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+            for descriptor in fds:
+                os.close(descriptor)
+    return pid

@@ -1,0 +1,177 @@
+"""What outlives the manager: one small file a worker, written before each step that counts.
+
+    state/NAME.json   ours, written atomically: what is wanted, the spec, and the spawn's id,
+                      before the spawn is sent
+    state/NAME.pid    the worker's own, written before it runs any code: "PID STARTTIME SPAWN_ID"
+
+So whatever runs is on record. A json with a blank pid record is an intention that came to nothing.
+A process is the one on record if pid, start time (in ticks since boot) and boot id agree; a
+pidfd is taken before the start time is compared, so no younger process can take its place.
+
+Format history: 1 first version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zygote.manager.children import try_stat
+
+FORMAT = 1
+_BLANK = b" " * 95 + b"\n"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A worker that an earlier manager knew.
+
+    Attributes:
+        record: its json.
+        pid: of the process on record, 0 if it never came to run.
+        pidfd: owned by whoever takes this; -1 if the process is gone.
+        started_at: wall clock, seconds since the epoch; 0.0 if it is gone.
+    """
+
+    name: str
+    record: dict[str, Any]
+    pid: int = 0
+    pidfd: int = -1
+    started_at: float = 0.0
+
+
+class StateFiles:
+    """The folder of state files.
+
+    Args:
+        trouble: told in one line when something cannot be written (disk full, for one); the
+            fleet goes on, and the line is cleared with "" once writing works again.
+    """
+
+    def __init__(self, folder: Path, trouble: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._trouble = trouble
+        self._troubled = False
+        self.boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def write(self, name: str, record: dict[str, Any]) -> OSError | None:
+        """Write a worker's json, atomically; why not (told as well), if it cannot be."""
+        full = {"format": FORMAT, "boot_id": self.boot_id, "at": time.time(), **record}
+        return self._write(self._folder / f"{name}.json", json.dumps(full))
+
+    def is_known(self, name: str) -> bool:
+        """Whether a json of the worker, if an old one, is there."""
+        return (self._folder / f"{name}.json").exists()
+
+    def open_record(self, name: str) -> int:
+        """The blank pid record for a new process to write to; the caller owns the fd.
+
+        An old file is written over in place, so that a worker can be restarted on a full disk.
+
+        Raises:
+            OSError: disk full, read-only, no descriptors left.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        record = os.open(self._folder / f"{name}.pid", flags, 0o600)
+        try:
+            os.pwrite(record, _BLANK, 0)
+        except OSError:
+            os.close(record)
+            raise
+        return record
+
+    def forget(self, name: str) -> None:
+        """Remove a worker's files."""
+        for end in ("json", "pid"):
+            try:
+                (self._folder / f"{name}.{end}").unlink(missing_ok=True)
+            except OSError as error:
+                self._tell(f"{self._folder}: {error.strerror}")
+
+    def forget_pid(self, name: str) -> None:
+        """The process on record has ended."""
+        try:
+            record = os.open(self._folder / f"{name}.pid", os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._tell(f"{self._folder}: {error.strerror}")
+            return
+        try:
+            os.pwrite(record, _BLANK, 0)
+        except OSError as error:
+            self._tell(f"{self._folder}: {error.strerror}")
+        finally:
+            os.close(record)
+
+    def read_all(self) -> list[Found]:
+        """Every worker on record, with a pidfd where its process lives."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                record = json.loads(path.read_bytes())
+            except (OSError, ValueError) as error:
+                self._tell(f"{path}: {error}")
+                continue
+            if isinstance(record, dict) and record.get("format") == FORMAT:
+                found.append(self._find(path.stem, record))
+        return found
+
+    def read_generations(self) -> dict[str, int]:
+        """Zygote -> the last generation that was baked on this folder."""
+        try:
+            data = json.loads((self._folder.parent / "generations.json").read_bytes())
+            return {str(name): int(number) for name, number in data.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def write_generations(self, generations: dict[str, int]) -> None:
+        """Keep them, so that a generation's number is never used twice on this folder."""
+        self._write(self._folder.parent / "generations.json", json.dumps(generations))
+
+    def _find(self, name: str, record: dict[str, Any]) -> Found:
+        try:
+            parts = (self._folder / f"{name}.pid").read_text().split()
+            pid, starttime, _spawn_id = int(parts[0]), int(parts[1]), parts[2]
+        except (OSError, ValueError, IndexError):
+            return Found(name, record)
+        # The spawn id is for people: on a full disk the json may be that of an earlier spawn. The
+        # pid record cannot be, for it is blanked before a new process is asked for.
+        gone = Found(name, record, pid)
+        if record.get("boot_id") != self.boot_id:
+            return gone
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return gone
+        stat = try_stat(pid)
+        if stat is None or stat.starttime != starttime:
+            os.close(pidfd)
+            return gone
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - starttime / _TICKS
+        return Found(name, record, pid, pidfd, time.time() - max(0.0, age))
+
+    def _write(self, path: Path, text: str) -> OSError | None:
+        # No fsync: after a crash of the machine no process on record lives, so the record is moot.
+        draft = path.with_name(path.name + ".new")
+        try:
+            draft.write_text(text)
+            draft.replace(path)
+        except OSError as error:
+            self._tell(f"{path}: {error.strerror}")
+            return error
+        if self._troubled:
+            self._troubled = False
+            self._trouble("")
+        return None
+
+    def _tell(self, line: str) -> None:
+        if not self._troubled:
+            self._troubled = True
+            self._trouble(line)

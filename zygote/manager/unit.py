@@ -1,0 +1,351 @@
+"""The life of one worker as a state machine. Pure: it decides, `worker.py` does.
+
+    inactive ── start ─> starting ── up ──> up ── READY=1 ──> ready ── stop ─> stopping ─> inactive
+                             ▲                │ ended            │ ended
+                             │                ▼                  ▼
+                             └── in time ── backoff  (or failed, or inactive: see policy.py)
+
+`unknown` is a worker found at the manager's start whose process is gone without a trace.
+
+Each method is one thing that happened; what the driver is to do about it is the `Do` it returns.
+`deadline` is the one moment (monotonic) at which `timed_out` is due. What others should hear is
+queued in `told`, as (event, detail). A simple worker is ready when it is up; a worker of type
+"notify" when it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+
+from zygote.fleet.model import WorkerSpec
+from zygote.manager.policy import End, Restarts
+
+
+class State(StrEnum):
+    """The states, as `ps` shows them."""
+
+    INACTIVE = "inactive"
+    STARTING = "starting"
+    UP = "up"
+    READY = "ready"
+    STOPPING = "stopping"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+LIVE = frozenset((State.STARTING, State.UP, State.READY, State.STOPPING))
+"""A process exists, or may come to exist at any moment."""
+
+
+class Do(Enum):
+    """What the driver has to do now."""
+
+    NOTHING = 0
+    SPAWN = 1
+    CANCEL = 2
+    """Give up the spawn under way; answer with `start_failed` once nothing of it is left."""
+    STOP = 3
+    """Send stop_signal to the main process."""
+    ABORT = 4
+    """Send SIGABRT to the main process (so that it may leave a core or a traceback)."""
+    KILL = 5
+    """SIGKILL for all that belongs to the worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Two clocks: `monotonic` to measure, `wall` to show. Both in seconds."""
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class Unit:
+    """State and memory of one worker.
+
+    Attributes:
+        wanted: it shall run; cleared by a stop and by an end that the policy leaves alone.
+        since: wall clock of the last change of state.
+        failures: attempts that came to nothing since the manager knows it; never falls.
+        restarts: automatic restarts since the manager knows it.
+        deadline: monotonic time of the next `timed_out`, or None.
+    """
+
+    def __init__(self, spec: WorkerSpec, clock: Clock, chance: Callable[[], float]) -> None:
+        self.spec = spec
+        self.clock = clock
+        self.policy = Restarts(spec, chance)
+        self.state = State.INACTIVE
+        self.since = clock.wall()
+        self.wanted = False
+        self.pid: int | None = None
+        self.status = ""
+        self.started_at: float | None = None
+        self.spawn_ms: float | None = None
+        self.ready_ms: float | None = None
+        self.adopted = False
+        self.restarts = 0
+        self.failures = 0
+        self.last_end: End | None = None
+        self.last_end_at: float | None = None
+        self.next_start_at: float | None = None
+        self.error = ""
+        self.hint = ""
+        self.code = ""
+        self.step = ""
+        self.errno = 0
+        self.deadline: float | None = None
+        self.told: list[tuple[str, str]] = []
+        self._sent_at = 0.0
+        self._ready_at: float | None = None
+        self._again = False
+        self._verdict = ""
+
+    # What somebody asks for
+
+    def start(self) -> Do:
+        """Somebody wants it to run. A running one is left as it is."""
+        self.wanted = True
+        if self.state is State.STOPPING:
+            self._again = True
+            return Do.NOTHING
+        if self.state in LIVE:
+            return Do.NOTHING
+        self.policy.forget()
+        return self._begin()
+
+    def stop(self) -> Do:
+        """Somebody wants it to end, and to stay ended."""
+        self.wanted = self._again = False
+        if self.state is State.STOPPING:
+            return Do.NOTHING
+        if self.state not in LIVE:
+            if self.state is not State.INACTIVE:
+                self._blame("")
+                self._move(State.INACTIVE)
+            return Do.NOTHING
+        starting = self.state is State.STARTING
+        self._verdict = ""
+        self._move(State.STOPPING)
+        self.deadline = self.clock.monotonic() + self.spec.stop_grace
+        return Do.CANCEL if starting else Do.STOP
+
+    # What happens to it
+
+    def sent(self) -> None:
+        """The spawn request is on its way: from here `start_timeout` counts."""
+        if self.state is State.STARTING:
+            self._sent_at = self.clock.monotonic()
+            self.deadline = self._sent_at + self.spec.start_timeout
+
+    def up(self, pid: int, spawn_ms: float) -> Do:
+        """The process is about to run the worker's code."""
+        self.pid, self.spawn_ms, self.started_at = pid, spawn_ms, self.clock.wall()
+        if self.state is not State.STARTING:
+            return Do.STOP if self.state is State.STOPPING else Do.KILL
+        self.adopted = False
+        self._move(State.UP, f"after={spawn_ms / 1e3:.4f}s")
+        self.deadline = self._sent_at + self.spec.start_timeout
+        if self.spec.type == "simple":
+            self._become_ready(spawn_ms)
+        return Do.NOTHING
+
+    def adopt(self, pid: int, started_at: float, *, ready: bool, restarts: int) -> None:
+        """A process that an earlier manager started, alive and ours by pid, start and boot."""
+        self.pid, self.started_at, self.restarts = pid, started_at, restarts
+        self.wanted = self.adopted = True
+        now = self.clock.monotonic()
+        self._sent_at = now
+        age = max(0.0, self.clock.wall() - started_at)
+        self.state = State.READY if ready else State.UP
+        self.since = self.clock.wall()
+        if ready:
+            self._ready_at = now - age
+            self._feed()
+        else:
+            self.deadline = now + self.spec.start_timeout
+        self.told.append(("adopted", f"age={age:.0f}s state={self.state}"))
+
+    def lost(self, restarts: int) -> Do:
+        """A process that an earlier manager started is gone, and nobody knows how it ended."""
+        self.wanted, self.restarts = True, restarts
+        self.state = State.UNKNOWN
+        return self.ended(End("unknown"))
+
+    def said_ready(self) -> None:
+        """READY=1 came. Said again, or by a simple worker, it changes nothing."""
+        if self.state is State.UP:
+            self._become_ready((self.clock.monotonic() - self._sent_at) * 1e3)
+
+    def said_status(self, text: str) -> None:
+        """STATUS= came."""
+        if text != self.status:
+            self.status = text
+            self.told.append(("status", text))
+
+    def alive(self) -> None:
+        """WATCHDOG=1 came."""
+        if self.state is State.READY and not self._verdict:
+            self._feed()
+
+    def extend(self, seconds: float) -> None:
+        """EXTEND_TIMEOUT_USEC= came: the start, or the stop, may take so long from now."""
+        if self.state in (State.UP, State.STOPPING) and self.deadline is not None:
+            self.deadline = max(self.deadline, self.clock.monotonic() + seconds)
+
+    def ended(self, end: End) -> Do:
+        """Its main process is gone, and so is the rest of it."""
+        now = self.clock.monotonic()
+        if self._verdict == "watchdog" and self.state is not State.STOPPING:
+            end = End("watchdog_expired")
+        was, verdict, ready_at = self.state, self._verdict, self._ready_at
+        if was not in LIVE and was is not State.UNKNOWN:
+            return Do.NOTHING  # what was given up on before has ended at last
+        self.last_end, self.last_end_at = end, self.clock.wall()
+        self.told.append(("ended", str(end)))
+        self._forget_process()
+        if was is State.STOPPING:
+            return self._stopped()
+        failed = not end.clean or was is not State.READY
+        reason = str(end) if was is State.READY or end.kind == "unknown" else ""
+        if not reason:
+            reason = f"{end} before it was ready"
+        if verdict and verdict != "watchdog":
+            reason = verdict
+        return self._decide(failed, 0.0 if ready_at is None else now - ready_at, now, reason)
+
+    def start_failed(
+        self, error: str, *, hint: str = "", transient: bool = False, code: str = "failed",
+        step: str = "", errno: int = 0,
+    ) -> Do:  # fmt: skip
+        """The attempt came to nothing, and nothing of it is left.
+
+        Args:
+            transient: trying again may help (no memory, no processes left): the policy decides.
+        """
+        was = self.state
+        self._forget_process()
+        if was is State.STOPPING:
+            return self._stopped()
+        if not transient:
+            self.failures += 1
+            self.wanted = False
+            self._fail(error, hint, code, step, errno)
+            return Do.NOTHING
+        do = self._decide(True, 0.0, self.clock.monotonic(), error, hint)
+        self.code, self.step, self.errno = code, step, errno
+        return do
+
+    def broke(self, error: str) -> Do:
+        """The manager itself failed in handling this worker: it pays alone, the others go on."""
+        self.wanted = self._again = False
+        self._forget_process()
+        self._fail(f"internal error: {error}", "please report it, with the manager's output")
+        return Do.KILL
+
+    def timed_out(self) -> Do:
+        """`deadline` has come."""
+        now = self.clock.monotonic()
+        if self.deadline is None or now < self.deadline:
+            return Do.NOTHING
+        self.deadline = None
+        if self.state is State.BACKOFF:
+            self.restarts += 1
+            return self._begin()
+        if self.state is State.STOPPING:
+            # Again and again: a process in an uninterruptible sleep dies later, or a fork escaped.
+            self.deadline = now + max(self.spec.stop_grace, 1.0)
+            self.told.append(("killing", f"still there after stop_grace={self.spec.stop_grace:g}s"))
+            return Do.KILL
+        if self.state is State.STARTING:
+            return Do.CANCEL
+        self.deadline = now + max(self.spec.stop_grace, 1.0)
+        if self.state is State.READY and not self._verdict:
+            self._verdict = "watchdog"
+            self.told.append(("watchdog-expired", f"no sign of life for {self.spec.watchdog:g}s"))
+            return Do.ABORT
+        if self.state is State.UP and not self._verdict:
+            self._verdict = f"not ready within {self.spec.start_timeout:g} s (start_timeout)"
+            self.told.append(("start-timeout", self._verdict))
+        return Do.KILL
+
+    # Inside
+
+    def _begin(self) -> Do:
+        self._blame("")
+        self.status = ""
+        self.pid = self.started_at = self.spawn_ms = self.ready_ms = None
+        self._move(State.STARTING)
+        return Do.SPAWN
+
+    def _become_ready(self, ready_ms: float) -> None:
+        self._ready_at = self.clock.monotonic()
+        self.ready_ms = ready_ms
+        self._move(State.READY, f"after={ready_ms / 1e3:.4f}s")
+        self._feed()
+
+    def _feed(self) -> None:
+        watchdog = self.spec.watchdog
+        self.deadline = self.clock.monotonic() + watchdog if watchdog else None
+
+    def _stopped(self) -> Do:
+        if self._again:
+            self._again = False
+            self.policy.forget()
+            return self._begin()
+        self._move(State.INACTIVE)
+        return Do.NOTHING
+
+    def _decide(self, failed: bool, up_for: float, now: float, reason: str, hint: str = "") -> Do:
+        decision = self.policy.decide(failed=failed, up_for=up_for, now=now)
+        hint = hint or f"its last words: zygotectl logs {self.spec.name}"
+        self.failures += failed
+        if decision.delay is None:
+            self.wanted = False
+            if failed:
+                why = f"{reason}; {decision.reason}" if decision.gave_up else reason
+                self._fail(why, decision.hint or hint)
+            else:
+                self._move(State.INACTIVE)
+            return Do.NOTHING
+        if decision.delay == 0:
+            self.restarts += 1
+            do = self._begin()
+            if failed:
+                self._blame(reason, hint)
+            return do
+        self._blame(reason, hint)
+        self.next_start_at = self.clock.wall() + decision.delay
+        self._move(State.BACKOFF, f"next start in {decision.delay:.2f}s: {reason}")
+        self.deadline = now + decision.delay
+        return Do.NOTHING
+
+    def _fail(
+        self, error: str, hint: str, code: str = "ended", step: str = "", errno: int = 0
+    ) -> None:
+        self._blame(error, hint, code, step, errno)
+        self._move(State.FAILED, error)
+
+    def _blame(
+        self, error: str, hint: str = "", code: str = "", step: str = "", errno: int = 0
+    ) -> None:
+        self.error, self.hint = error, hint if error else ""
+        self.code, self.step, self.errno = code or ("ended" if error else ""), step, errno
+
+    def _forget_process(self) -> None:
+        self.pid = None
+        self.started_at = None
+        self.deadline = None
+        self._ready_at = None
+        self._verdict = ""
+
+    def _move(self, state: State, detail: str = "") -> None:
+        self.state = state
+        self.since = self.clock.wall()
+        self.deadline = None
+        if state is not State.BACKOFF:
+            self.next_start_at = None
+        self.told.append((str(state), detail))

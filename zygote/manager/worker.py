@@ -1,0 +1,388 @@
+"""Drives one worker: does what its state machine decides, and tells it what happened.
+
+Every way in is fenced: an exception in the handling of one worker is charged to that worker (an
+event, and state *failed*) and never reaches another, or the manager.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from zygote.control.interface import Result, WorkerState
+from zygote.errors import ZygoteError
+from zygote.fleet.model import WorkerSpec, worker_to_json
+from zygote.manager import request
+from zygote.manager.children import Child
+from zygote.manager.faults import is_transient, prepare_error
+from zygote.manager.leaves import Leaf
+from zygote.manager.needs import Needs
+from zygote.manager.notify import microseconds
+from zygote.manager.parts import Parts
+from zygote.manager.policy import End
+from zygote.manager.spawn import Order
+from zygote.manager.unit import LIVE, Do, State, Unit
+from zygote.manager.watchdog import Alarm
+from zygote.manager.zygote import Zygote
+
+
+class Worker:
+    """One worker of the fleet, running or not.
+
+    Attributes:
+        needs: what its start waits for.
+        pending: its spec in the fleet file has changed; the new one holds from the next start.
+    """
+
+    def __init__(self, parts: Parts, spec: WorkerSpec) -> None:
+        self.unit = Unit(spec, parts.clock, parts.chance)
+        self.child: Child | None = None
+        self.needs = Needs(self, parts)
+        self.pending: WorkerSpec | None = None
+        self.generation = 0
+        self.spawn_id = bytes(16)
+        self._parts = parts
+        self._leaf: Leaf | None = None
+        self._alarm = Alarm(parts.loop, lambda: self._fenced(self._rung))
+        self._task: asyncio.Task[None] | None = None
+        self._early: list[dict[str, str]] = []
+        self._written: tuple[object, ...] = ()
+        self._changed = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Of the worker."""
+        return self.unit.spec.name
+
+    # What somebody asks for
+
+    def start(self) -> None:
+        """Start it unless it runs; see `change` for what comes of it."""
+        if self.unit.state not in LIVE or self.unit.state is State.STOPPING:
+            self.needs.automatic = False
+        self._fenced(lambda: self._do(self.unit.start()))
+
+    def stop(self) -> None:
+        """Stop it, gracefully, and keep it stopped."""
+        self._fenced(lambda: self._do(self.unit.stop()))
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to its main process; False if there is none.
+
+        Raises:
+            PermissionError: it runs as another user, and the manager is not root.
+        """
+        return self.child is not None and self._parts.children.signal(self.child, number)
+
+    def respec(self, spec: WorkerSpec) -> None:
+        """Another spec holds from now on; a running process is not touched."""
+        self.unit.spec = self.unit.policy.spec = spec
+
+    def wake(self) -> None:
+        """Something about it has changed."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def change(self) -> None:
+        """Wait for the next change of anything about it."""
+        await self._changed.wait()
+
+    # What happens to it
+
+    def adopt(self, child: Child, started_at: float, record: dict[str, Any]) -> None:
+        """Take over a process that an earlier manager started."""
+        self.child = child
+        self._leaf = child.leaf
+        self.generation = int(record.get("generation", 0))
+        self.spawn_id = bytes.fromhex(record["spawn_id"])
+        ready = self.unit.spec.type == "simple" or bool(record.get("ready"))
+        restarts = int(record.get("restarts", 0))
+        self.unit.adopt(child.pid, started_at, ready=ready, restarts=restarts)
+        child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
+        self._fenced(lambda: self._do(Do.NOTHING))
+
+    def lost(self, record: dict[str, Any]) -> None:
+        """A process that an earlier manager started is gone without a trace."""
+        self._parts.state.forget_pid(self.name)
+        self.needs.automatic = True
+        self._fenced(lambda: self._do(self.unit.lost(int(record.get("restarts", 0)))))
+
+    def heard(self, message: dict[str, str]) -> None:
+        """It spoke on the notify socket."""
+        if self.unit.state is State.STARTING:
+            if len(self._early) < 16:  # it was quicker than the news that it is up
+                self._early.append(message)
+            return
+        self._fenced(lambda: self._do(self._apply(message)))
+
+    def broke(self, error: BaseException) -> None:
+        """Handling it failed in a way that we did not foresee."""
+        text = "".join(traceback.format_exception(error)).strip()
+        self._parts.events.emit("internal-error", self.name, self.unit.pid, text)
+        try:
+            self._do(self.unit.broke(repr(error)))
+        except Exception as second:
+            self._parts.events.emit("internal-error", self.name, None, repr(second))
+
+    # What others see
+
+    def view(self) -> WorkerState:
+        """For `ps` and `status`."""
+        unit, spec = self.unit, self.unit.spec
+        blocked = self.needs.blocked
+        limited = self._leaf is not None and not self._leaf.unenforced
+        return WorkerState(
+            name=spec.name,
+            state=str(unit.state),
+            pid=self.child.pid if self.child else None,
+            ready=unit.state is State.READY,
+            status=unit.status,
+            since=unit.since,
+            started_at=unit.started_at,
+            restarts=unit.restarts,
+            zygote=spec.zygote,
+            generation=self.generation,
+            spawn_ms=unit.spawn_ms,
+            ready_ms=unit.ready_ms,
+            memory_max=spec.memory_max,
+            limits_enforced=limited,
+            cgroup=str(self._leaf.path) if self._leaf else "",
+            log=str(self._parts.logs.path(spec.name)),
+            adopted=unit.adopted,
+            autostart=spec.autostart,
+            last_end=str(unit.last_end or ""),
+            last_end_at=unit.last_end_at,
+            next_start_at=unit.next_start_at,
+            error=blocked.message if blocked else unit.error,
+            hint=blocked.hint if blocked else unit.hint,
+            place=spec.place,
+        )
+
+    def result(self, ok: bool, error: str = "", hint: str = "", code: str = "") -> Result:
+        """What came of a verb. Without `error`, a failure is explained by the unit's own."""
+        unit = self.unit
+        if ok:
+            return Result(self.name, True, unit.pid, str(unit.state), unit.spawn_ms)
+        own = not error
+        return Result(
+            self.name,
+            False,
+            unit.pid,
+            str(unit.state),
+            error=unit.error if own else error,
+            hint=unit.hint if own else hint,
+            code=unit.code if own else code,
+            step=unit.step if own else "",
+            errno=unit.errno if own else 0,
+        )
+
+    # Inside
+
+    def _fenced(self, handle: Callable[[], None]) -> None:
+        try:
+            handle()
+        except Exception as error:
+            self.broke(error)
+
+    def _do(self, do: Do) -> None:
+        children = self._parts.children
+        if do is Do.SPAWN:
+            if self.pending:
+                self.respec(self.pending)
+                self.pending = None
+            self._task = self._parts.loop.create_task(self._spawn(), name=f"spawn {self.name}")
+        elif do is Do.CANCEL or (do is Do.KILL and self.child is None):
+            if self._task:
+                self._task.cancel()
+        elif self.child:
+            if do is Do.STOP:
+                self._tell_stop()
+            elif do is Do.ABORT:
+                children.signal(self.child, signal.SIGABRT)
+            elif do is Do.KILL:
+                children.kill(self.child)
+        self._settle()
+
+    def _tell_stop(self) -> None:
+        assert self.child
+        number = signal.Signals[self.unit.spec.stop_signal]
+        try:
+            self._parts.children.signal(self.child, number)
+        except PermissionError:
+            # It became another user's and we are not root: nothing that we send will arrive.
+            self.unit.told.append(("stop-refused", "it runs as another user"))
+
+    def _settle(self) -> None:
+        """Tell what happened, keep what must outlive us, and be called at the next deadline."""
+        told, self.unit.told = self.unit.told, []
+        for event, detail in told:
+            self._parts.events.emit(event, self.name, self.unit.pid, detail)
+        self._alarm.set(self.unit.deadline)
+        self._persist()
+        self.wake()
+
+    def _persist(self) -> None:
+        unit = self.unit
+        if unit.state is State.STARTING:
+            return  # written right before the spawn is sent
+        if unit.state is State.INACTIVE and not self._written and not unit.last_end:
+            return
+        ready = unit.state is State.READY and unit.spec.type == "notify"
+        now = (unit.wanted, ready, unit.state is State.FAILED, self.spawn_id)
+        if now != self._written:
+            self._written = now
+            self._write(ready)
+
+    def _write(self, ready: bool) -> OSError | None:
+        unit = self.unit
+        return self._parts.state.write(
+            self.name,
+            {
+                "worker": self.name,
+                "spawn_id": self.spawn_id.hex(),
+                "wanted": unit.wanted,
+                "ready": ready,
+                "failed": unit.state is State.FAILED,
+                "restarts": unit.restarts,
+                "zygote": unit.spec.zygote,
+                "generation": self.generation,
+                "spec": worker_to_json(unit.spec),
+            },
+        )
+
+    def _rung(self) -> None:
+        self.needs.automatic = self.unit.state is State.BACKOFF
+        was = self.unit.state
+        do = self.unit.timed_out()
+        if was is State.STARTING and do is Do.CANCEL and self._task is None:
+            do = Do.NOTHING
+        self._do(do)
+
+    def _ended(self, child: Child, done: asyncio.Future[End]) -> None:
+        if child is not self.child:
+            return
+        self.child = None
+        self._parts.state.forget_pid(self.name)
+        self.needs.automatic = True
+        self._drop_leaf()
+        self._do(self.unit.ended(done.result()))
+
+    def _drop_leaf(self) -> None:
+        leaf, self._leaf = self._leaf, None
+        if leaf:
+            leaf.remove()
+
+    def _apply(self, message: dict[str, str]) -> Do:
+        unit = self.unit
+        if "STATUS" in message:
+            unit.said_status(message["STATUS"])
+        if message.get("READY") == "1":
+            unit.said_ready()
+        if message.get("WATCHDOG") == "1":
+            unit.alive()
+        if (seconds := microseconds(message.get("EXTEND_TIMEOUT_USEC", ""))) is not None:
+            unit.extend(seconds)
+        if message.get("STOPPING") == "1":
+            unit.told.append(("said-stopping", ""))
+        return Do.NOTHING
+
+    async def _spawn(self) -> None:
+        try:
+            try:
+                await self.needs.wait_for_workers()
+                spawned = await self._parts.spawner.spawn(self._order(), self._zygote)
+            finally:
+                self._task = None
+                self.needs.go_on()
+        except asyncio.CancelledError:
+            limit = self.unit.spec.start_timeout
+            self._no_start(
+                ZygoteError(
+                    f"no sign of life within {limit:g} s (start_timeout)", code="start-timeout"
+                ),
+                transient=True,
+            )
+        except ZygoteError as error:
+            self._no_start(error, transient=is_transient(error))
+        except OSError as error:
+            fault = prepare_error(self.name, error)
+            self._no_start(fault, transient=is_transient(fault))
+        except Exception as error:
+            self.broke(error)
+        else:
+            self._fenced(lambda: self._up(spawned.child, spawned.ms))
+
+    def _no_start(self, error: ZygoteError, *, transient: bool) -> None:
+        self._parts.state.forget_pid(self.name)
+        self._drop_leaf()
+        self.needs.automatic = True
+        hint, place = error.hint, self.unit.spec.place
+        if place and place not in hint:
+            hint = f"{hint} ({place})" if hint else place
+        self._fenced(
+            lambda: self._do(
+                self.unit.start_failed(
+                    error.message, hint=hint, transient=transient, code=error.code,
+                    step=error.step, errno=error.errno,
+                )
+            )
+        )  # fmt: skip
+
+    def _up(self, child: Child, ms: float) -> None:
+        self.child = child
+        do = self.unit.up(child.pid, ms)
+        child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
+        early, self._early = self._early, []
+        for message in early:
+            self._apply(message)
+        self._do(do)
+        self._parts.retry_notify()
+
+    def _order(self) -> Order:
+        parts, spec = self._parts, self.unit.spec
+        self.spawn_id = os.urandom(16)
+        request.resolve_identity(spec)  # its errors come before anything is made
+        self._leaf = parts.leaves.leaf("worker", spec.name, spec)
+        for refused in self._leaf.unenforced if self._leaf else ():
+            parts.events.emit("limit-refused", spec.name, detail=refused)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            log = parts.logs.open(spec.name)
+            second = os.dup(log)
+        except OSError:
+            os.close(null)
+            raise
+        return Order(
+            name=spec.name,
+            kind="worker",
+            spawn_id=self.spawn_id,
+            body=lambda roles: request.worker_body(spec, parts.house, self.spawn_id, roles),
+            stdio=[null, log, second],
+            open_record=self._open_record,
+            leaf=self._leaf,
+            sent=self._sent,
+        )
+
+    def _open_record(self) -> int:
+        """Right before the spawn is sent: first the old record goes, then the intention is told."""
+        record = self._parts.state.open_record(self.name)
+        self._written = (True, False, False, self.spawn_id)
+        error = self._write(False)
+        if error and not self._parts.state.is_known(self.name):
+            os.close(record)
+            raise error  # no trace of it would be left if we died: so it must not come to be
+        return record
+
+    def _sent(self) -> None:
+        self.unit.status = ""
+        self.unit.sent()
+        self._alarm.set(self.unit.deadline)
+
+    async def _zygote(self) -> Zygote:
+        zygote = await self.needs.wait_for_zygote()
+        self.generation = zygote.generation
+        return zygote

@@ -1,0 +1,162 @@
+"""All that exists once the fleet file is read and the runtime folder is ours, wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from zygote.control.interface import Result
+from zygote.fleet.model import Fleet
+from zygote.manager import request
+from zygote.manager.adopt import Adoption
+from zygote.manager.children import Child, Children
+from zygote.manager.events import EventLog
+from zygote.manager.floor import ZygoteShop
+from zygote.manager.leaves import Leaves
+from zygote.manager.logs import Bounds, LogFiles
+from zygote.manager.notify import NotifyServer
+from zygote.manager.parts import Parts
+from zygote.manager.programs import Programs
+from zygote.manager.reaper import Reaper
+from zygote.manager.runtime import RuntimeDir, prepare_logs
+from zygote.manager.spawn import Spawner
+from zygote.manager.state import StateFiles
+from zygote.manager.unit import LIVE, Clock, State
+from zygote.manager.verbs import Workers
+from zygote.manager.zygotes import Zygotes
+
+_ZYGOTE_LOG_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What was there before the fleet was known.
+
+    Attributes:
+        env: what zygotes and workers inherit.
+        spawn_path: auto, clone3, clone or fork.
+        nofile: limits of open files as the manager was given them.
+        state_trouble: told when state cannot be written, and "" when it can again.
+        closers: undone, last first, when the manager ends.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    events: EventLog
+    children: Children
+    reaper: Reaper
+    env: Mapping[str, str]
+    spawn_path: str
+    nofile: tuple[int, int]
+    state_trouble: Callable[[str], None]
+    closers: contextlib.ExitStack
+
+
+class Works:
+    """The parts of a running manager.
+
+    Raises:
+        ZygoteError: the folder of the logs cannot be used.
+    """
+
+    def __init__(self, fleet: Fleet, runtime: RuntimeDir, ground: Ground) -> None:
+        loop, events, children = ground.loop, ground.events, ground.children
+        self.runtime = runtime
+        self._ground = ground
+        self.logs = LogFiles(prepare_logs(fleet.log_dir or runtime.log_dir), events)
+        self.leaves = Leaves.discover(fleet.name)
+        ground.closers.callback(self.leaves.close)
+        if not self.leaves.enforced or self.leaves.why:
+            events.emit("limits", "manager", detail=f"limits {self.leaves.summary}")
+        self.state = StateFiles(runtime.state_dir, ground.state_trouble)
+        shop = ZygoteShop(
+            children=children, events=events, leaves=self.leaves, logs=self.logs,
+            state=self.state, env=ground.env, spawn_path=ground.spawn_path, nofile=ground.nofile,
+        )  # fmt: skip
+        self.zygotes = Zygotes(shop, fleet.zygotes)
+        ground.closers.callback(self.zygotes.close)
+        self.workers = Workers(fleet)
+        self._notify = NotifyServer(loop, runtime.notify_socket, children, self._heard)
+        ground.closers.callback(self._notify.close)
+        self.spawner = Spawner(loop, children, ground.reaper)
+        house = request.House(fleet.name, str(runtime.path), str(runtime.notify_socket), ground.env)
+        self.parts = Parts(
+            loop=loop, clock=Clock(loop.time, time.time), chance=_chance, events=events,
+            children=children, spawner=self.spawner, zygotes=self.zygotes, state=self.state,
+            leaves=self.leaves, logs=self.logs, house=house, find=self.workers.find,
+            retry_notify=self._notify.retry,
+        )  # fmt: skip
+        self.workers.bind(self.parts)
+        self.programs = Programs(self.parts)
+
+    async def autostart(self, adoption: Adoption) -> list[Result]:
+        """Start what is to run; the first of them, which come after nobody, are waited for."""
+        workers = self.workers
+        names = [
+            worker.name
+            for worker in workers.all()
+            if worker.unit.state not in LIVE and worker.unit.state is not State.BACKOFF
+            if worker.name in adoption.wanted
+            or (
+                worker.unit.spec.autostart
+                and worker.name in workers.fleet.workers
+                and worker.name not in adoption.resting
+            )
+        ]
+        first = [name for name in names if not workers.match(name)[0].unit.spec.after]
+        results = await workers.start([name for name in names if name not in first], "no")
+        return results + await workers.start(first, "up")
+
+    async def end(self) -> None:
+        """Stop every worker, in reverse order, and every program."""
+        await asyncio.gather(self.workers.stop_all(self.workers.all()), self.programs.close())
+
+    def forget(self) -> None:
+        """The fleet ended as it should: there is nothing for another manager to know."""
+        for worker in self.workers.all():
+            if worker.unit.state not in LIVE:
+                self.state.forget(worker.name)
+
+    def last_words(self) -> None:
+        """A child has ended: hear what it said before."""
+        self._notify.drain()
+
+    def broken(self, child: Child, error: BaseException) -> None:
+        """The handling of a child failed in a way that we did not foresee."""
+        worker = self.workers.find(child.name) if child.kind == "worker" else None
+        if worker:
+            worker.broke(error)
+        else:
+            text = "".join(traceback.format_exception(error)).strip()
+            self._ground.events.emit("internal-error", child.name, child.pid, text)
+
+    def bounds(self) -> list[Bounds]:
+        """How long each log may grow."""
+        bounds = [
+            Bounds(worker.name, worker.unit.spec.log_max_bytes, worker.unit.spec.log_keep)
+            for worker in self.workers.all()
+        ]
+        zygotes = (f"zygote.{name}" for name in self.zygotes.slots)
+        return bounds + [Bounds(name, _ZYGOTE_LOG_BYTES, 1) for name in zygotes]
+
+    def summary(self) -> str:
+        """The fleet in a few words."""
+        units = [worker.unit for worker in self.workers.all()]
+        ready = sum(unit.state is State.READY for unit in units)
+        failed = sum(unit.state is State.FAILED for unit in units)
+        text = f"{len(units)} workers, {ready} ready"
+        return f"{text}, {failed} failed" if failed else text
+
+    def _heard(self, child: Child, message: dict[str, str]) -> None:
+        worker = self.workers.find(child.name)
+        if worker and (worker.child is child or worker.unit.state is State.STARTING):
+            worker.heard(message)
+
+
+def _chance() -> float:
+    """A number in [0, 1): seven random bytes, without the `random` module's state and size."""
+    return int.from_bytes(os.urandom(6), "big") / 2**48

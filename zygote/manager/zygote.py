@@ -1,0 +1,227 @@
+"""One zygote process: one generation, from its exec to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from zygote.errors import ZygoteError
+from zygote.fleet.model import ZygoteSpec
+from zygote.manager.children import Child
+from zygote.manager.link import Link
+from zygote.manager.policy import End
+from zygote.wire.messages import Kind, Packet
+
+
+class LinkLostError(Exception):
+    """The zygote went away with a request open; whether it cloned is for the report to tell."""
+
+
+class Shop(Protocol):
+    """What the zygotes need of the rest of the manager."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def start_zygote(self, spec: ZygoteSpec, generation: int, link: int) -> Child:
+        """Exec a zygote process with this end of the link."""
+        ...
+
+    def next_generation(self, name: str) -> int:
+        """A number that was never used for this zygote on this folder."""
+        ...
+
+    def kill(self, child: Child) -> None:
+        """SIGKILL for a zygote."""
+        ...
+
+    def log_path(self, name: str) -> str:
+        """Path of the log file of a zygote."""
+        ...
+
+    def tell(self, event: str, name: str, pid: int | None, detail: str) -> None:
+        """Emit an event about a zygote."""
+        ...
+
+
+class Zygote:
+    """One zygote process: one generation of one zygote.
+
+    Attributes:
+        baked: resolved with the bake's report, or with the ZygoteError that ended it.
+    """
+
+    def __init__(self, shop: Shop, spec: ZygoteSpec, generation: int) -> None:
+        self.spec = spec
+        self.generation = generation
+        self.report: dict[str, Any] = {}
+        self.baked: asyncio.Future[dict[str, Any]] = shop.loop.create_future()
+        self.child: Child | None = None
+        self._shop = shop
+        self._last = ("start", "")
+        self._open: dict[bytes, asyncio.Future[Packet]] = {}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._link = Link(shop.loop, ours, self._received, self._lost)
+            try:
+                self.child = shop.start_zygote(spec, generation, theirs.fileno())
+                self._link.send(Packet(Kind.BAKE, body=_json({"spec": asdict(spec)})))
+            except BaseException:
+                self._link.close()
+                raise
+        self.child.ended.add_done_callback(self._ended)
+
+    @property
+    def pid(self) -> int:
+        """Of the zygote process."""
+        return self.child.pid if self.child else 0
+
+    @property
+    def ready(self) -> bool:
+        """It serves spawns."""
+        return self.baked.done() and not self.baked.exception() and not self.gone
+
+    @property
+    def gone(self) -> bool:
+        """The process ended, or is about to."""
+        return self.child is None or self.child.ended.done() or not self._link_open
+
+    @property
+    def spawn_path(self) -> str:
+        """How it makes processes: clone3, clone or fork."""
+        return str(self.report.get("spawn_path", ""))
+
+    _link_open = True
+
+    def stage_lines(self) -> list[str]:
+        """The stages of its bake, one a line; of one that bakes, where it is."""
+        if not self.report:
+            stage, detail = self._last
+            return [f"{stage}: {detail}" if detail else stage]
+        lines = []
+        for stage in self.report.get("stages", []):
+            detail = stage.get("detail") or "done"
+            lines.append(f"{stage.get('name')}: {detail} ({float(stage.get('seconds', 0)):.2f} s)")
+        for skipped in self.report.get("skipped", []):
+            lines.append(f"{skipped.get('name')}: skipped, {skipped.get('why')}")
+        return lines
+
+    async def bake(self) -> dict[str, Any]:
+        """Wait until it is baked.
+
+        Raises:
+            ZygoteError: it cannot be baked; the process is being killed.
+        """
+        try:
+            async with asyncio.timeout(self.spec.bake_timeout):
+                await asyncio.shield(self.baked)
+        except TimeoutError:
+            stage, detail = self._last
+            self._fail_bake(
+                ZygoteError(
+                    f"cannot bake zygote '{self.spec.name}': {stage} {detail}".rstrip()
+                    + f" was not done within {self.spec.bake_timeout:g} s",
+                    code="bake-timeout",
+                    step=stage,
+                    hint=f"see where it hangs in {self._shop.log_path(self.spec.name)}, "
+                    "or give it more time with bake_timeout",
+                    place=self.spec.place,
+                )
+            )
+        return self.baked.result()
+
+    def request(
+        self, packet: Packet, sent: Callable[[], None] | None = None
+    ) -> asyncio.Future[Packet]:
+        """Send a Spawn; the future has the answer, or LinkLostError. Pass fds that stay open."""
+        future: asyncio.Future[Packet] = self._shop.loop.create_future()
+        self._open[packet.spawn_id] = future
+        try:
+            self._link.send(packet, sent)
+        except OSError:
+            del self._open[packet.spawn_id]
+            future.set_exception(LinkLostError())
+        return future
+
+    def withdraw(self, packet: Packet) -> bool:
+        """Take back a Spawn that was not sent yet."""
+        self._open.pop(packet.spawn_id, None)
+        return self._link.withdraw(packet)
+
+    def close(self) -> None:
+        """Let it end: it does so when its link closes."""
+        self._lost("closed by the manager")
+        self._link.close()
+
+    def kill(self) -> None:
+        """End it now."""
+        self.close()
+        if self.child and not self.child.ended.done():
+            self._shop.kill(self.child)
+
+    def _received(self, packet: Packet) -> None:
+        if packet.kind is Kind.PROGRESS:
+            parts = json.loads(packet.body)
+            stage, detail = str(parts.get("stage", "")), str(parts.get("detail", ""))
+            self._last = (stage, detail)
+        elif packet.kind is Kind.BAKED:
+            self.report = json.loads(packet.body)
+            if not self.baked.done():
+                self.baked.set_result(self.report)
+        elif packet.kind is Kind.BAKE_FAILED:
+            parts = json.loads(packet.body)
+            error = ZygoteError.from_dict(parts)
+            error.place = error.place or self.spec.place
+            error.args = (error.message, str(parts.get("traceback", "")))
+            # It ends by itself, once it has written its traceback to its log.
+            self._fail_bake(error, kill_after=1.0)
+        elif packet.kind in (Kind.SPAWNED, Kind.SPAWN_FAILED):
+            future = self._open.pop(packet.spawn_id, None)
+            if future and not future.done():
+                future.set_result(packet)
+            else:  # nobody waits any more: the child finds its report closed and ends
+                for descriptor in packet.fds:
+                    os.close(descriptor)
+
+    def _lost(self, reason: str) -> None:
+        self._link_open = False
+        waiting, self._open = self._open, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(LinkLostError(reason))
+        # A zygote that closed its link, or talks nonsense, is of no use alive.
+        if self.child and not self.child.ended.done() and reason != "closed by the manager":
+            self._shop.loop.call_later(1.0, self._kill_if_there)
+
+    def _kill_if_there(self) -> None:
+        if self.child and not self.child.ended.done():
+            self._shop.kill(self.child)
+
+    def _ended(self, future: asyncio.Future[End]) -> None:
+        stage, detail = self._last
+        self._link.close()
+        self._lost("it ended")
+        self._fail_bake(
+            ZygoteError(
+                f"cannot bake zygote '{self.spec.name}': it {future.result()} "
+                f"while at: {stage} {detail}".rstrip(),
+                code="bake-died",
+                step=stage,
+                hint=f"its last words are in {self._shop.log_path(self.spec.name)}",
+                place=self.spec.place,
+            )
+        )
+
+    def _fail_bake(self, error: ZygoteError, kill_after: float = 0.0) -> None:
+        if not self.baked.done():
+            self.baked.set_exception(error)
+            self.baked.exception()  # seen: nobody has to ask for it
+            self._shop.loop.call_later(kill_after, self.kill)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()

@@ -1,0 +1,84 @@
+"""What a worker tells its manager, and a manager its systemd: the client half of sd_notify(3).
+
+    from zygote import notify
+
+    notify.ready("listening on port 8000")
+    notify.status("12 clients")
+    notify.watchdog()
+
+All are no-ops that return False where nobody listens (NOTIFY_SOCKET unset), so the same program
+runs under the manager, under systemd, and alone. A call sends one datagram. The kernel queues
+ten of them for a listener (net.unix.max_dgram_qlen), so when a whole fleet starts at once the
+queue is full for some milliseconds: what must not be lost waits for room, the rest only a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+__all__ = ["notify", "ready", "status", "stopping", "watchdog", "watchdog_interval"]
+
+
+_PATIENCE = 5.0
+_MOMENT = 0.2
+"""Seconds to wait for room: for what is said once, and for what is said again and again."""
+
+
+def notify(state: str, timeout: float = _PATIENCE) -> bool:
+    """Send one message: assignments, one a line, such as "READY=1" or "STATUS=warming up".
+
+    Args:
+        timeout: seconds to wait for room in the listener's queue; 0 does not wait.
+    Returns:
+        True if it was handed over; False if NOTIFY_SOCKET is unset or nobody takes it.
+    See: sd_notify(3).
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return False
+    if address[0] == "@":
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.settimeout(timeout)
+            channel.connect(address)
+            channel.send(state.encode())
+    except OSError:
+        return False
+    return True
+
+
+def ready(status: str = "") -> bool:
+    """Say that the service is up: workers with this one in `after` may start now."""
+    return notify("READY=1" + _status_line(status))
+
+
+def status(text: str) -> bool:
+    """Say in a few words what the service is doing; `zygotectl status` shows it."""
+    return notify(_status_line(text).lstrip("\n"), _MOMENT)
+
+
+def watchdog() -> bool:
+    """Say that the service is alive; due at least every `watchdog_interval()` seconds."""
+    return notify("WATCHDOG=1", _MOMENT)
+
+
+def stopping(status: str = "") -> bool:
+    """Say that the service is on its way out."""
+    return notify("STOPPING=1" + _status_line(status))
+
+
+def watchdog_interval() -> float | None:
+    """How often to call `watchdog`, in seconds: half of what the manager allows.
+
+    None: no watchdog is set, or it is meant for another process (WATCHDOG_PID).
+    """
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    allowed = os.environ.get("WATCHDOG_USEC", "")
+    return int(allowed) / 2e6 if allowed.isdecimal() and int(allowed) else None
+
+
+def _status_line(text: str) -> str:
+    return "\nSTATUS=" + " ".join(text.splitlines()) if text else ""

@@ -1,0 +1,1 @@
+"""What the manager and a zygote say to each other."""
