@@ -21,10 +21,22 @@ cannot() {
 command -v apt-get >/dev/null || cannot "the VM comes from Debian packages, and there is no apt-get"
 [ -x .venv/bin/python ] || cannot "no .venv here; run: make setup"
 
+# The test bed asks apt for the kernel's newest name; a new machine's lists may not hold it yet.
+apt-cache show linux-image-6.12-cloud-amd64 >/dev/null 2>&1 || apt-get -q update >/dev/null 2>&1
+
 # Compiled here once: compiling is slow in the VM, whose writes are dropped.
 .venv/bin/python -m compileall -q zygote tests
-"$testbed" --timeout "${VM_TIMEOUT:-600}" --share-mode scratch -- \
-    .venv/bin/python -m pytest -q -m vm -p no:cacheprovider --timeout 300 tests/system "$@"
-status=$?
-[ $status -ne 125 ] || cannot "the VM did not start (see above)"
-exit $status
+
+# The exit code alone cannot tell a VM that never came up from tests that failed in it: the first line
+# that the guest prints can.
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+{
+    "$testbed" --timeout "${VM_TIMEOUT:-600}" --share-mode scratch -- sh -c 'echo "in the VM: $(uname -sr)"; exec "$@"' vm \
+        .venv/bin/python -m pytest -q -m vm -p no:cacheprovider --timeout 300 tests/system "$@"
+    echo $? >"$output.status"
+} | tee "$output"
+status=$(cat "$output.status")
+rm -f "$output.status"
+grep -q '^in the VM: ' "$output" || [ "$status" -eq 0 ] || cannot "the VM did not start (see above)"
+exit "$status"
