@@ -80,7 +80,7 @@ class Settings:
         Raises:
             SettingsError: a value is out of range or a path is unusable.
         """
-        read = _Reader(os.environ if env is None else env)
+        read = Reader(os.environ if env is None else env)
         state = read.path("STATE_DIR", _default_state_dir(read.env))
         run_dir = Path(read.env.get("ZYGOTE_RUNTIME_DIR") or state).absolute()
         log_file = read.path("INGEST_LOG_FILE", state / "decnet.log")
@@ -214,7 +214,7 @@ def _default_state_dir(env: Mapping[str, str]) -> Path:
     return (Path(base) if base.startswith("/") else Path(home) / ".local" / "state") / "decnet"
 
 
-class _Reader:
+class Reader:
     """Typed reads of `DECNET_NAME`; an empty value counts as unset."""
 
     def __init__(self, env: Mapping[str, str]) -> None:

