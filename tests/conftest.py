@@ -20,6 +20,15 @@ for name in [n for n in os.environ if n.startswith(("ZYGOTE_", "DECNET_"))]:
     if name != "ZYGOTE_TEST_SESSION":
         del os.environ[name]
 os.environ.pop("NOTIFY_SOCKET", None)
+# Started in the background (`make test &`, nohup, some CI runners) the tests inherit ignored
+# signals, and so would all that they start: a Ctrl-C on a test's terminal would do nothing.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def marked_processes() -> dict[int, int]:
