@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, Text
 from sqlmodel import Field, SQLModel
 
-from decnet.db.base import JsonText
+from decnet.db.base import JsonText, new_uuid
 
 
 class Log(SQLModel, table=True):
@@ -37,10 +37,15 @@ class Log(SQLModel, table=True):
 
 
 class Bounty(SQLModel, table=True):
-    """What an attacker left: fingerprint, credential, artifact, ip_leak, probe_relay."""
+    """What an attacker left: fingerprint, credential, artifact, ip_leak, probe_relay.
+
+    `key` is a hash of what makes two finds the same one (address, type, value): the second is
+    not stored. A writer that wants every find leaves it NULL.
+    """
 
     __tablename__ = "bounty"
     __table_args__ = (
+        Index("uq_bounty_key", "key", unique=True),
         Index(None, "attacker_ip", "id"),
         Index(None, "bounty_type", "id"),
         {"sqlite_autoincrement": True},
@@ -53,3 +58,27 @@ class Bounty(SQLModel, table=True):
     attacker_ip: str
     bounty_type: str
     payload: dict[str, Any] = Field(default_factory=dict, sa_type=JsonText)
+    key: str | None = None
+
+
+class ObservedAttachment(SQLModel, table=True):
+    """A file that somebody sent or left, by its content. Upserted by `sha256`.
+
+    The `mal_hash_*` columns say what a list of known malware says; NULL means: not asked yet.
+    """
+
+    __tablename__ = "observed_attachments"
+
+    uuid: str = Field(default_factory=new_uuid, primary_key=True)
+    sha256: str = Field(unique=True)
+    first_seen: dt.datetime
+    last_seen: dt.datetime = Field(index=True)
+    observation_count: int = 1
+    size_bytes: int = 0
+    first_decky: str
+    first_attacker_ip: str
+    extensions: list[str] = Field(default_factory=list, sa_type=JsonText)
+    first_subject: str | None = Field(default=None, sa_type=Text)
+    mal_hash_match: bool | None = Field(default=None, index=True)
+    mal_hash_source: str | None = None
+    mal_hash_checked_at: dt.datetime | None = None

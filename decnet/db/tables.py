@@ -6,7 +6,16 @@ from decnet.db.accounts import RevokedToken, User
 from decnet.db.attackers import Attacker, AttackerBehavior
 from decnet.db.base import METADATA, new_uuid, utc_now
 from decnet.db.credentials import CREDENTIAL_KEY, Credential
-from decnet.db.events import Bounty, Log
+from decnet.db.estate import (
+    DeckyLifecycle,
+    DeckyMutation,
+    FleetDecky,
+    OrchestratorEmail,
+    OrchestratorEvent,
+    RealismConfig,
+    SyntheticFile,
+)
+from decnet.db.events import Bounty, Log, ObservedAttachment
 from decnet.db.sessions import SessionRecording
 from decnet.db.state import State
 
@@ -17,10 +26,18 @@ __all__ = [
     "AttackerBehavior",
     "Bounty",
     "Credential",
+    "DeckyLifecycle",
+    "DeckyMutation",
+    "FleetDecky",
     "Log",
+    "ObservedAttachment",
+    "OrchestratorEmail",
+    "OrchestratorEvent",
+    "RealismConfig",
     "RevokedToken",
     "SessionRecording",
     "State",
+    "SyntheticFile",
     "User",
     "new_uuid",
     "utc_now",
