@@ -5,6 +5,7 @@ from __future__ import annotations
 from decnet.db.accounts import RevokedToken, User
 from decnet.db.attackers import Attacker, AttackerBehavior
 from decnet.db.base import METADATA, new_uuid, utc_now
+from decnet.db.canary import CanaryBlob, CanaryToken, CanaryTrigger
 from decnet.db.credentials import CREDENTIAL_KEY, Credential
 from decnet.db.estate import (
     DeckyLifecycle,
@@ -18,6 +19,12 @@ from decnet.db.estate import (
 from decnet.db.events import Bounty, Log, ObservedAttachment
 from decnet.db.sessions import SessionRecording
 from decnet.db.state import State
+from decnet.db.webhook import (
+    WebhookDelivery,
+    WebhookEvent,
+    WebhookOutbox,
+    WebhookSubscription,
+)
 
 __all__ = [
     "CREDENTIAL_KEY",
@@ -25,6 +32,9 @@ __all__ = [
     "Attacker",
     "AttackerBehavior",
     "Bounty",
+    "CanaryBlob",
+    "CanaryToken",
+    "CanaryTrigger",
     "Credential",
     "DeckyLifecycle",
     "DeckyMutation",
@@ -39,6 +49,10 @@ __all__ = [
     "State",
     "SyntheticFile",
     "User",
+    "WebhookDelivery",
+    "WebhookEvent",
+    "WebhookOutbox",
+    "WebhookSubscription",
     "new_uuid",
     "utc_now",
 ]

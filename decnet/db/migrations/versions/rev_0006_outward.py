@@ -15,11 +15,23 @@ UTC = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     """Make the tables."""
+    _canary_tables()
+    _webhook_tables()
     _collect_tables()
 
 
 def downgrade() -> None:
     """Back to revision 0005."""
+    for table in (
+        "webhook_deliveries",
+        "webhook_outbox",
+        "webhook_events",
+        "webhook_subscriptions",
+        "canary_triggers",
+        "canary_tokens",
+        "canary_blobs",
+    ):
+        op.drop_table(table)
     _drop_collect_tables()
 
 
@@ -43,9 +55,7 @@ def _collect_tables() -> None:
         sa.UniqueConstraint("sha256", name=op.f("uq_observed_attachments_sha256")),
     )
     for column in ("last_seen", "mal_hash_match"):
-        op.create_index(
-            op.f(f"ix_observed_attachments_{column}"), "observed_attachments", [column]
-        )
+        op.create_index(op.f(f"ix_observed_attachments_{column}"), "observed_attachments", [column])
     op.add_column("bounty", sa.Column("key", sa.String(), nullable=True))
     op.create_index("uq_bounty_key", "bounty", ["key"], unique=True)
 
@@ -54,3 +64,162 @@ def _drop_collect_tables() -> None:
     op.drop_index("uq_bounty_key", table_name="bounty")
     op.drop_column("bounty", "key")
     op.drop_table("observed_attachments")
+
+
+def _canary_tables() -> None:
+    op.create_table(
+        "canary_blobs",
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("filename", sa.String(), nullable=False),
+        sa.Column("content_type", sa.String(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("created_at", UTC, nullable=False),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_canary_blobs")),
+    )
+    op.create_table(
+        "canary_tokens",
+        sa.Column("uuid", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("decky_name", sa.String(), nullable=True),
+        sa.Column("generator", sa.String(), nullable=True),
+        sa.Column("instrumenter", sa.String(), nullable=True),
+        sa.Column("blob_sha256", sa.String(), nullable=True),
+        sa.Column("placement_path", sa.String(), nullable=True),
+        sa.Column("callback_token", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("revoked_reason", sa.String(), nullable=True),
+        sa.Column("trigger_count", sa.Integer(), nullable=False),
+        sa.Column("fingerprint_nonce", sa.String(), nullable=False),
+        sa.Column("created_at", UTC, nullable=False),
+        sa.Column("revoked_at", UTC, nullable=True),
+        sa.Column("last_triggered_at", UTC, nullable=True),
+        sa.ForeignKeyConstraint(
+            ["blob_sha256"],
+            ["canary_blobs.sha256"],
+            name=op.f("fk_canary_tokens_blob_sha256_canary_blobs"),
+            ondelete="SET NULL",
+        ),
+        sa.PrimaryKeyConstraint("uuid", name=op.f("pk_canary_tokens")),
+        sa.UniqueConstraint("callback_token", name=op.f("uq_canary_tokens_callback_token")),
+    )
+    for column in ("blob_sha256", "created_at", "revoked_at", "state"):
+        op.create_index(op.f(f"ix_canary_tokens_{column}"), "canary_tokens", [column])
+    op.create_table(
+        "canary_triggers",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("hit_id", sa.String(), nullable=False),
+        sa.Column("token_uuid", sa.String(), nullable=False),
+        sa.Column("occurred_at", UTC, nullable=False),
+        sa.Column("src_ip", sa.String(), nullable=False),
+        sa.Column("user_agent", sa.Text(), nullable=True),
+        sa.Column("request_path", sa.Text(), nullable=True),
+        sa.Column("dns_qname", sa.String(), nullable=True),
+        sa.Column("raw_headers", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["token_uuid"],
+            ["canary_tokens.uuid"],
+            name=op.f("fk_canary_triggers_token_uuid_canary_tokens"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_canary_triggers")),
+        sa.UniqueConstraint("hit_id", name=op.f("uq_canary_triggers_hit_id")),
+        sqlite_autoincrement=True,
+    )
+    for column in ("occurred_at", "src_ip"):
+        op.create_index(op.f(f"ix_canary_triggers_{column}"), "canary_triggers", [column])
+    op.create_index(
+        op.f("ix_canary_triggers_token_uuid_id"), "canary_triggers", ["token_uuid", "id"]
+    )
+
+
+def _webhook_tables() -> None:
+    op.create_table(
+        "webhook_subscriptions",
+        sa.Column("uuid", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("topic_patterns", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("concurrency", sa.Integer(), nullable=False),
+        sa.Column("consecutive_failures", sa.Integer(), nullable=False),
+        sa.Column("delivered_count", sa.Integer(), nullable=False),
+        sa.Column("dropped_count", sa.Integer(), nullable=False),
+        sa.Column("last_success_at", UTC, nullable=True),
+        sa.Column("last_failure_at", UTC, nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("auto_disabled_at", UTC, nullable=True),
+        sa.Column("created_at", UTC, nullable=False),
+        sa.PrimaryKeyConstraint("uuid", name=op.f("pk_webhook_subscriptions")),
+        sa.UniqueConstraint("name", name=op.f("uq_webhook_subscriptions_name")),
+    )
+    op.create_table(
+        "webhook_events",
+        sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("topic", sa.String(), nullable=False),
+        sa.Column("type", sa.String(), nullable=False),
+        sa.Column("ts", sa.Float(), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("created_at", UTC, nullable=False),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_webhook_events")),
+    )
+    op.create_index(op.f("ix_webhook_events_created_at"), "webhook_events", ["created_at"])
+    op.create_table(
+        "webhook_outbox",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("subscription_uuid", sa.String(), nullable=False),
+        sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("updated_at", UTC, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["subscription_uuid"],
+            ["webhook_subscriptions.uuid"],
+            name=op.f("fk_webhook_outbox_subscription_uuid_webhook_subscriptions"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["event_id"],
+            ["webhook_events.event_id"],
+            name=op.f("fk_webhook_outbox_event_id_webhook_events"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_outbox")),
+        sa.UniqueConstraint("subscription_uuid", "event_id", name="uq_webhook_outbox_key"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_webhook_outbox_event_id"), "webhook_outbox", ["event_id"])
+    op.create_index(
+        op.f("ix_webhook_outbox_subscription_uuid_state_id"),
+        "webhook_outbox",
+        ["subscription_uuid", "state", "id"],
+    )
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("subscription_uuid", sa.String(), nullable=False),
+        sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("topic", sa.String(), nullable=False),
+        sa.Column("at", UTC, nullable=False),
+        sa.Column("outcome", sa.String(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("status_code", sa.Integer(), nullable=True),
+        sa.Column("duration_ms", sa.Float(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["subscription_uuid"],
+            ["webhook_subscriptions.uuid"],
+            name=op.f("fk_webhook_deliveries_subscription_uuid_webhook_subscriptions"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_deliveries")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(
+        op.f("ix_webhook_deliveries_subscription_uuid_id"),
+        "webhook_deliveries",
+        ["subscription_uuid", "id"],
+    )
