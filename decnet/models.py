@@ -115,3 +115,33 @@ class CredentialCaptured(Payload):
     attacker_ip: Address
     decky: Name
     service: Name
+
+
+class TtpTagged(Payload):
+    """`ttp.tagged`: new tags of one attacker or identity."""
+
+    attacker_uuid: str | None = None
+    identity_uuid: str | None = None
+    session_id: str | None = None
+    tag_uuids: list[str] = []
+    techniques_added: list[str] = []
+
+
+class TtpRuleFired(Payload):
+    """`ttp.rule.fired.<T####>`: a new tag of this technique; `count` of them in this batch."""
+
+    technique_id: Name
+    sub_technique_ids: list[str] = []
+    rule_ids: list[str] = []
+    count: Annotated[int, Field(ge=1)] = 1
+
+
+class TtpRuleNews(Payload):
+    """`ttp.rule.reloaded.<R####>`, `ttp.rule.state.<R####>`, `ttp.rule.suppressed`."""
+
+    rule_id: Name
+    rule_version: int | None = None
+    state: Literal["enabled", "disabled", "clipped", "removed"] = "enabled"
+    confidence_max: float | None = None
+    expires_at: AwareDatetime | None = None
+    reason: str = ""

@@ -25,6 +25,10 @@ ATTACKER_SESSION_STARTED = "attacker.session.started"
 ATTACKER_SESSION_ENDED = "attacker.session.ended"
 CREDENTIAL_CAPTURED = "credential.captured"
 EMAIL_RECEIVED = "email.received"
+TTP_TAGGED = "ttp.tagged"
+TTP_RULE_SUPPRESSED = "ttp.rule.suppressed"
+EVERY_MUTATE_REQUEST = "decky.*.mutate_request"
+EVERY_MUTATION = "decky.*.mutation"
 
 BUS_NAMES = {
     "collect": "collector",
@@ -63,6 +67,41 @@ def is_control(topic: str) -> bool:
 def decky_traffic(decky: str) -> str:
     """Summary of what a decky sees on the wire."""
     return f"decky.{token(decky)}.traffic"
+
+
+def decky_state(host_uuid: str, decky: str) -> str:
+    """The reconciler's word on a decky: running, degraded, stopped, failed, unknown."""
+    return f"decky.{token(f'{host_uuid}:{decky}')}.state"
+
+
+def decky_mutation(decky: str) -> str:
+    """A decky has other services now."""
+    return f"decky.{token(decky)}.mutation"
+
+
+def mutate_request(decky: str) -> str:
+    """Somebody asked for another set of services; the request itself is in the database."""
+    return f"decky.{token(decky)}.mutate_request"
+
+
+def orchestrator(kind: str, decky: str) -> str:
+    """A piece of life: kind is traffic, file or email."""
+    return f"orchestrator.{token(kind)}.{token(decky)}"
+
+
+def ttp_rule_fired(technique: str) -> str:
+    """A rule found the technique ("T1110"), where it was not known before."""
+    return f"ttp.rule.fired.{token(technique)}"
+
+
+def ttp_rule_reloaded(rule: str) -> str:
+    """A rule was loaded, changed or taken away while the worker runs."""
+    return f"ttp.rule.reloaded.{token(rule)}"
+
+
+def ttp_rule_state(rule: str) -> str:
+    """A rule was enabled, disabled or clipped, or such a decision expired."""
+    return f"ttp.rule.state.{token(rule)}"
 
 
 def token(name: str) -> str:

@@ -19,6 +19,7 @@ from decnet.db.estate import (
 from decnet.db.events import Bounty, Log, ObservedAttachment
 from decnet.db.sessions import SessionRecording
 from decnet.db.state import State
+from decnet.db.ttp import TtpRule, TtpRuleState, TtpTag
 from decnet.db.webhook import (
     WebhookDelivery,
     WebhookEvent,
@@ -48,6 +49,9 @@ __all__ = [
     "SessionRecording",
     "State",
     "SyntheticFile",
+    "TtpRule",
+    "TtpRuleState",
+    "TtpTag",
     "User",
     "WebhookDelivery",
     "WebhookEvent",
