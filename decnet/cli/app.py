@@ -21,6 +21,8 @@ OWN = {
     "visits": "Show what the visitors did; with -f, live.",
     "attackers": "List who visited, and how they behave.",
     "token": "Print a bearer token for the REST interface.",
+    "deckies": "List the deckies: what is wanted of each, and how it is.",
+    "mutate": "Ask for other services on deckies.",
     "migrate": "Bring the database to this program's revision.",
 }
 
