@@ -64,6 +64,11 @@ def is_control(topic: str) -> bool:
     return len(parts) == 3 and parts[0] == "system" and parts[2] == "control"
 
 
+def canary(token_id: str, what: str) -> str:
+    """What befell a canary token: placed, triggered, revoked."""
+    return f"canary.{token(token_id)}.{what}"
+
+
 def decky_traffic(decky: str) -> str:
     """Summary of what a decky sees on the wire."""
     return f"decky.{token(decky)}.traffic"
