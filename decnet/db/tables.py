@@ -6,6 +6,7 @@ from decnet.db.accounts import RevokedToken, User
 from decnet.db.attackers import Attacker, AttackerBehavior
 from decnet.db.base import METADATA, new_uuid, utc_now
 from decnet.db.canary import CanaryBlob, CanaryToken, CanaryTrigger
+from decnet.db.clustering import CampaignKey, CampaignNode, ClusterEvidence, ClusterKey
 from decnet.db.credentials import CREDENTIAL_KEY, Credential
 from decnet.db.estate import (
     DeckyLifecycle,
@@ -17,6 +18,13 @@ from decnet.db.estate import (
     SyntheticFile,
 )
 from decnet.db.events import Bounty, Log, ObservedAttachment
+from decnet.db.identities import (
+    AttackerIdentity,
+    AttributionState,
+    Campaign,
+    CredentialReuse,
+)
+from decnet.db.intel import AttackerIntel, AttackerPlace, Observation, SmtpTarget
 from decnet.db.sessions import SessionRecording
 from decnet.db.state import State
 from decnet.db.ttp import TtpRule, TtpRuleState, TtpTag
@@ -32,21 +40,33 @@ __all__ = [
     "METADATA",
     "Attacker",
     "AttackerBehavior",
+    "AttackerIdentity",
+    "AttackerIntel",
+    "AttackerPlace",
+    "AttributionState",
     "Bounty",
+    "Campaign",
+    "CampaignKey",
+    "CampaignNode",
     "CanaryBlob",
     "CanaryToken",
     "CanaryTrigger",
+    "ClusterEvidence",
+    "ClusterKey",
     "Credential",
+    "CredentialReuse",
     "DeckyLifecycle",
     "DeckyMutation",
     "FleetDecky",
     "Log",
+    "Observation",
     "ObservedAttachment",
     "OrchestratorEmail",
     "OrchestratorEvent",
     "RealismConfig",
     "RevokedToken",
     "SessionRecording",
+    "SmtpTarget",
     "State",
     "SyntheticFile",
     "TtpRule",
