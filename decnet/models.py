@@ -145,3 +145,46 @@ class TtpRuleNews(Payload):
     confidence_max: float | None = None
     expires_at: AwareDatetime | None = None
     reason: str = ""
+
+
+class Window(Payload):
+    """From when to when something was observed."""
+
+    start_ts: AwareDatetime
+    end_ts: AwareDatetime
+
+
+class ObservationMade(Payload):
+    """`attacker.observation.<primitive>`: a trait of a session, as stored in `observations`."""
+
+    id: Name
+    ts: AwareDatetime
+    v: Annotated[int, Field(ge=1)] = 1
+    primitive: Name
+    value: str | int | float | bool | None
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    window: Window
+    evidence_ref: str
+    attacker_uuid: Name
+
+
+class IntelEnriched(Payload):
+    """`attacker.intel.enriched`: lists and services were asked, whatever they answered.
+
+    `providers` is name -> verdict, or "failed". The columns of each are in `attacker_intel`.
+    """
+
+    attacker_uuid: Name
+    attacker_ip: Address
+    aggregate_verdict: Literal["malicious", "suspicious", "benign", "unknown"]
+    providers: dict[str, str] = {}
+    greynoise_classification: str | None = None
+    abuseipdb_score: int | None = None
+    abuseipdb_categories: list[int] = []
+    feodo_listed: bool | None = None
+    feodo_malware: str | None = None
+    threatfox_listed: bool | None = None
+    threatfox_malware: str | None = None
+    threatfox_threat_type: str | None = None
+    threatfox_confidence: int | None = None
+    blocklists: list[str] = []

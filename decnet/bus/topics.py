@@ -23,6 +23,7 @@ ATTACKER_OBSERVED = "attacker.observed"
 ATTACKER_SCORED = "attacker.scored"
 ATTACKER_SESSION_STARTED = "attacker.session.started"
 ATTACKER_SESSION_ENDED = "attacker.session.ended"
+ATTACKER_INTEL_ENRICHED = "attacker.intel.enriched"
 CREDENTIAL_CAPTURED = "credential.captured"
 EMAIL_RECEIVED = "email.received"
 TTP_TAGGED = "ttp.tagged"
@@ -67,6 +68,11 @@ def is_control(topic: str) -> bool:
 def canary(token_id: str, what: str) -> str:
     """What befell a canary token: placed, triggered, revoked."""
     return f"canary.{token(token_id)}.{what}"
+
+
+def observation(primitive: str) -> str:
+    """A trait of a session was found; `primitive` as "motor.input_modality"."""
+    return f"attacker.observation.{'.'.join(token(part) for part in primitive.split('.'))}"
 
 
 def decky_traffic(decky: str) -> str:
