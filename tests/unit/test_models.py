@@ -19,9 +19,12 @@ from decnet.models import (
     Control,
     CredentialCaptured,
     Health,
+    IntelEnriched,
     LogStored,
+    ObservationMade,
     SessionEnded,
     SpoolHint,
+    Window,
 )
 
 NOW = dt.datetime(2026, 11, 24, 3, 0, tzinfo=dt.UTC)
@@ -49,6 +52,24 @@ EXAMPLES = [
         attacker_ip="192.0.2.1",
         decky="d",
         service="ssh",
+    ),
+    Window(start_ts=NOW, end_ts=NOW),
+    ObservationMade(
+        id="o1",
+        ts=NOW,
+        primitive="motor.input_modality",
+        value="typed",
+        confidence=0.8,
+        window=Window(start_ts=NOW, end_ts=NOW),
+        evidence_ref="session:s1",
+        attacker_uuid="a1",
+    ),
+    IntelEnriched(
+        attacker_uuid="a1",
+        attacker_ip="192.0.2.1",
+        aggregate_verdict="malicious",
+        providers={"feodo": "malicious", "greynoise": "failed"},
+        feodo_listed=True,
     ),
 ]
 
