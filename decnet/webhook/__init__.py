@@ -1,0 +1,1 @@
+"""Telling other systems what happens: what they subscribed to, signed, at least once."""
