@@ -31,7 +31,8 @@ class NoiseLimit:
         self, address: str, decky: str, service: str, event_type: str, time: dt.datetime
     ) -> bool:
         """Whether the event goes into the file. Time is the event's own, so a replay agrees."""
-        if service in CHATTER:
+        # "CRON" in Debian's logs, "sshd-session" since OpenSSH 9.8.
+        if service.lower().removesuffix("-session") in CHATTER:
             self.suppressed += 1
             return False
         if event_type not in NOISY:

@@ -6,9 +6,11 @@ import base64
 import binascii
 import datetime as dt
 import hashlib
+import json
+import re
 from dataclasses import dataclass, field
 
-from decnet.collect import rfc5424
+from decnet.collect import rfc3164, rfc5424
 from decnet.collect.address import UNKNOWN, attacker_address
 from decnet.collect.text import ascii_only, clean, clean_bytes, cut
 
@@ -21,6 +23,13 @@ HEAD_MOST = 4096
 SECRET_MOST = 4096
 """Bytes of a secret."""
 AHEAD = dt.timedelta(days=1)
+SHIPPED = "ship@"
+"""A file of this name holds what a machine of the name behind it has sent; see `decnet.ship`."""
+SOURCE_FIELD = "source_worker"
+
+_DOCKER = b'{"log":"'
+_PAIRS = re.compile(r"(?<!\S)(uid|user|src|pwd)=(\S{1,256})", re.ASCII)
+_COMMAND = re.compile(r"(?<!\S)cmd=(.*)", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -66,17 +75,22 @@ def read_line(line: bytes, source: str, now: dt.datetime) -> Record:
     except UnicodeDecodeError:
         return fault(line, "not_utf8", source, now)
     try:
-        message = rfc5424.decode(text)
+        message = _decode(_unwrapped(text) if line.startswith(_DOCKER) else text, now)
     except rfc5424.SyntaxFault as error:
         return fault(line, "not_rfc5424", source, now, detail=str(error))
     fields = _fields(message)
     msg = None if message.msg is None else clean(message.msg)
+    if not message.elements and msg:
+        fields |= _typed(msg)
+    if source.startswith(SHIPPED):
+        # By its certificate; whatever the line says of itself does not count.
+        fields[SOURCE_FIELD] = clean(source.removeprefix(SHIPPED))
     time = message.timestamp
     return Record(
         timestamp=now if time is None or time > now + AHEAD else time,
         decky=message.hostname or UNKNOWN,
         service=message.app_name or UNKNOWN,
-        event_type=message.msgid or "unknown",
+        event_type=message.msgid or ("command" if "command" in fields else "unknown"),
         attacker_ip=attacker_address(fields, msg or ""),
         raw_line=clean(text),
         fields=fields,
@@ -109,6 +123,37 @@ def fault(
         fields=fields,
         fault=reason,
     )
+
+
+def _decode(text: str, now: dt.datetime) -> rfc5424.Message:
+    try:
+        return rfc5424.decode(text)
+    except rfc5424.SyntaxFault as error:
+        try:
+            return rfc3164.decode(text, now)
+        except rfc5424.SyntaxFault:
+            raise error from None
+
+
+def _unwrapped(text: str) -> str:
+    """What Docker's json-file log driver put into a line; the line itself where it is none."""
+    try:
+        wrapped = json.loads(text)
+        return str(wrapped["log"]).rstrip("\r\n")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return text
+
+
+def _typed(msg: str) -> dict[str, str]:
+    """A command that a shell of a real sshd reported as text: `… src=ADDRESS pwd=DIR cmd=…`.
+
+    `cmd` comes last and takes the rest, so nothing that was typed stands for another field.
+    """
+    command = _COMMAND.search(msg)
+    if command is None:
+        return {}
+    fields = dict(_PAIRS.findall(msg[: command.start()]))
+    return {**fields, "command": command[1]}
 
 
 def _fields(message: rfc5424.Message) -> dict[str, str]:

@@ -39,10 +39,10 @@ class Batch:
     """What one transaction stores."""
 
     records: Sequence[Record]
-    moved: Mapping[int, Cursor] = field(default_factory=dict)
-    """Cursors behind the records, by inode."""
-    gone: Sequence[int] = ()
-    """Inodes whose cursors are to be forgotten."""
+    moved: Mapping[str, Cursor] = field(default_factory=dict)
+    """Cursors behind the records, by the file's key."""
+    gone: Sequence[str] = ()
+    """Keys whose cursors are to be forgotten."""
     note: Mapping[str, Any] | None = None
     """Where the exported files end."""
 
@@ -67,12 +67,12 @@ async def store(session: AsyncSession, batch: Batch) -> Stored:
     sessions = [(end, await _record_session(session, end)) for end in ended]
     if batch.moved:
         rows = [
-            {"key": f"{CURSOR_PREFIX}{inode}", "value": cursor.as_json()}
-            for inode, cursor in batch.moved.items()
+            {"key": f"{CURSOR_PREFIX}{key}", "value": cursor.as_json()}
+            for key, cursor in batch.moved.items()
         ]
         await session.execute(upsert(session, State, rows, key=["key"], update=["value"]))
     if batch.gone:
-        keys = [f"{CURSOR_PREFIX}{inode}" for inode in batch.gone]
+        keys = [f"{CURSOR_PREFIX}{key}" for key in batch.gone]
         await session.execute(delete(State).where(col(State.key).in_(keys)))
     if batch.note is not None:
         await cursors.set(session, EXPORT_KEY, dict(batch.note))
@@ -80,12 +80,11 @@ async def store(session: AsyncSession, batch: Batch) -> Stored:
     return Stored(last_id or 0, tuple(sessions), tuple(credentials))
 
 
-async def load(session: AsyncSession) -> tuple[dict[int, Cursor], dict[str, Any] | None]:
-    """The stored cursors by inode, and where the exported files ended."""
+async def load(session: AsyncSession) -> tuple[dict[str, Cursor], dict[str, Any] | None]:
+    """The stored cursors by key, and where the exported files ended."""
     found = await cursors.prefixed(session, CURSOR_PREFIX)
     places = {
-        int(key.removeprefix(CURSOR_PREFIX)): Cursor.from_json(value)
-        for key, value in found.items()
+        key.removeprefix(CURSOR_PREFIX): Cursor.from_json(value) for key, value in found.items()
     }
     return places, await cursors.get(session, EXPORT_KEY)
 

@@ -65,9 +65,10 @@ class Cursor:
 
 @dataclass(frozen=True)
 class SpoolFile:
-    """A file as the scan found it; `stem` is its decoy.
+    """A file as the scan found it; `stem` is its decoy, `key` the name of its cursor.
 
-    `is_segment`: rotated away by its writer, it grows no more.
+    `is_segment`: rotated away by its writer, and ours to delete when it was read.
+    `is_ended`: it grows no more, so a half line at its end is a line.
     """
 
     path: Path
@@ -75,6 +76,13 @@ class SpoolFile:
     inode: int
     size: int
     is_segment: bool
+    key: str
+    is_ended: bool = False
+
+    @property
+    def group(self) -> str:
+        """Files of a group are read in their order, one after the other."""
+        return f"{self.key.rpartition('-')[0]}/{self.stem}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,13 @@ def scan(folder: Path) -> list[SpoolFile]:
                 segment = match["segment"]
                 order = (match["stem"], segment is None, int(segment or 0))
                 file = SpoolFile(
-                    Path(entry.path), match["stem"], info.st_ino, info.st_size, segment is not None
+                    Path(entry.path),
+                    match["stem"],
+                    info.st_ino,
+                    info.st_size,
+                    segment is not None,
+                    str(info.st_ino),
+                    is_ended=segment is not None,
                 )
                 found.append((order, file))
     return [file for _, file in sorted(found, key=lambda pair: pair[0])]
@@ -140,7 +154,7 @@ def read(file: SpoolFile, cursor: Cursor | None, most: int) -> Chunk | None:
         known = cursor is not None and _is_same(handle, info.st_size, cursor)
         start = cursor if known and cursor is not None else Cursor()
         data = os.pread(handle, READ_BYTES, start.offset)
-        ended = file.is_segment and start.offset + len(data) == info.st_size
+        ended = file.is_ended and start.offset + len(data) == info.st_size
         lines, used, skipping = split(data, most, skipping=start.skipping, ended=ended)
         after = replace(start, offset=start.offset + used, skipping=skipping, name=file.path.name)
         if after == cursor:
@@ -192,10 +206,10 @@ def split(
     return tuple(lines), at, skipping
 
 
-def forgotten(cursors: Mapping[int, Cursor], files: Iterable[SpoolFile]) -> list[int]:
-    """Inodes with a cursor, but without a file: their cursors can go."""
-    there = {file.inode for file in files}
-    return [inode for inode in cursors if inode not in there]
+def forgotten(cursors: Mapping[str, Cursor], files: Iterable[SpoolFile]) -> list[str]:
+    """Keys of the spool's cursors without a file: they can go."""
+    there = {file.key for file in files}
+    return [key for key in cursors if key not in there and key.isdigit()]
 
 
 def _is_same(handle: int, size: int, cursor: Cursor) -> bool:

@@ -9,10 +9,8 @@ rows behind the exported files are written again.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import itertools
 import logging
-from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
@@ -21,10 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from decnet.bus import topics
 from decnet.collect import store, tail
 from decnet.collect.export import Exporter
-from decnet.collect.record import Record, fault, read_line
+from decnet.collect.inlet import Inlet
+from decnet.collect.only import only_reader
+from decnet.collect.options import CollectOptions
+from decnet.collect.record import Record, fault
+from decnet.collect.sources import Sources
 from decnet.collect.store import Batch, Stored
-from decnet.context import Context, run_worker
+from decnet.context import Context, WorkerError, run_worker
 from decnet.db.errors import StorageError
+from decnet.settings import EXIT_CONFIG
 
 log = logging.getLogger("decnet.collect")
 
@@ -32,23 +35,20 @@ POLL_SECONDS = 1.0
 EXPORT_ROWS = 200
 EXPORT_RETRY_TICKS = 5
 """Ticks to leave the exported files alone after they could not be written."""
-SHARE_LEAST = 8
-"""Lines that each file may give in a tick, however many files there are."""
 
 
 class Collector:
     """The worker's state between ticks; all that counts of it is in the database."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, files: tuple[str, ...] = ()) -> None:
         self._ctx = ctx
-        self._cursors: dict[int, tail.Cursor] = {}
+        self._cursors: dict[str, tail.Cursor] = {}
+        self._sources = Sources(ctx.settings.spool_dir, files, self._trouble)
         self._exporter: Exporter | None = None
         self._noted: dict[str, Any] | None = None
-        self._turn = 0
         self._pause = 0
-        self._faults: Counter[str] = Counter()
         self._troubles: dict[str, str] = {}
-        self._health: dict[str, Any] = {"stored": 0, "files": 0, "lag_bytes": 0}
+        self._stored = 0
 
     async def resume(self) -> None:
         """Take up what the last one left."""
@@ -59,7 +59,7 @@ class Collector:
 
     def health(self) -> dict[str, Any]:
         """For the heartbeat."""
-        told: dict[str, Any] = {**self._health, "bad_lines": dict(self._faults)}
+        told: dict[str, Any] = {"stored": self._stored, **self._sources.health()}
         if self._exporter is not None:
             told["noise_suppressed"] = self._exporter.noise.suppressed
         if self._troubles:
@@ -68,8 +68,8 @@ class Collector:
 
     async def tick(self) -> bool:
         """One batch; False where there was nothing to do."""
-        files = self._scan()
-        batch = self._collect(files)
+        files = self._sources.scan(self._cursors)
+        batch = self._sources.read(files, self._cursors, self._ctx.settings.batch_size)
         busy = bool(batch.records or batch.moved or batch.gone)
         if busy:
             self._publish(batch, await self._store(batch))
@@ -86,65 +86,6 @@ class Collector:
         """Close the exported files."""
         if self._exporter is not None:
             self._exporter.close()
-
-    # -- reading
-
-    def _scan(self) -> list[tail.SpoolFile]:
-        try:
-            files = tail.scan(self._ctx.settings.spool_dir)
-        except OSError as error:
-            self._trouble("spool", error)
-            return []
-        self._troubles.pop("spool", None)
-        self._health["files"] = len(files)
-        behind = 0
-        for file in files:
-            cursor = self._cursors.get(file.inode)
-            behind += max(0, file.size - (cursor.offset if cursor else 0))
-        self._health["lag_bytes"] = behind
-        return files
-
-    def _collect(self, files: list[tail.SpoolFile]) -> Batch:
-        """Up to a batch of lines; a file that always has more does not starve the others."""
-        limit = self._ctx.settings.batch_size
-        # One file a decoy: its segments in their order, the next when this one is read.
-        behind: dict[str, tail.SpoolFile] = {}
-        for file in files:
-            if not self._is_read(file):
-                behind.setdefault(file.stem, file)
-        share = max(SHARE_LEAST, limit // max(1, len(behind)))
-        records: list[Record] = []
-        moved: dict[int, tail.Cursor] = {}
-        self._turn += 1
-        at = self._turn % max(1, len(behind))
-        for file in itertools.islice(itertools.cycle(behind.values()), at, at + len(behind)):
-            if len(records) >= limit:
-                break
-            try:
-                chunk = tail.read(file, self._cursors.get(file.inode), min(share, limit))
-            except FileNotFoundError:  # rotated since the scan: the next one finds it
-                continue
-            except OSError as error:
-                self._trouble(file.stem, error)
-                continue
-            if chunk is not None:
-                now = dt.datetime.now(dt.UTC)
-                records.extend(self._record(line, file.stem, now) for line in chunk.lines)
-                moved[file.inode] = chunk.cursor
-        return Batch(records, moved, tail.forgotten(self._cursors, files) if files else ())
-
-    def _is_read(self, file: tail.SpoolFile) -> bool:
-        cursor = self._cursors.get(file.inode)
-        return cursor is not None and cursor.offset == file.size
-
-    def _record(self, line: tail.Line, source: str, now: dt.datetime) -> Record:
-        if line.size:
-            record = fault(line.data, "too_long", source, now, size=line.size)
-        else:
-            record = read_line(line.data, source, now)
-        if record.fault:
-            self._faults[record.fault] += 1
-        return record
 
     # -- storing
 
@@ -170,7 +111,7 @@ class Collector:
             except StatementError as error:
                 if not is_refusal(error):
                     raise
-                self._faults["refused"] += 1
+                self._sources.faults["refused"] += 1
                 head = record.raw_line.encode("ascii", "backslashreplace")
                 accepted.append(fault(head, "refused", "collect", record.timestamp))
         return await self._write(Batch(accepted, batch.moved, batch.gone, batch.note))
@@ -187,11 +128,11 @@ class Collector:
     async def _write(self, batch: Batch) -> Stored:
         stored = await self._ctx.write(lambda session: store.store(session, batch))
         self._cursors.update(batch.moved)
-        for inode in batch.gone:
-            self._cursors.pop(inode, None)
+        for key in batch.gone:
+            self._cursors.pop(key, None)
         if batch.note is not None:
             self._noted = dict(batch.note)
-        self._health["stored"] += len(batch.records)
+        self._stored += len(batch.records)
         return stored
 
     def _publish(self, batch: Batch, stored: Stored) -> None:
@@ -232,7 +173,7 @@ class Collector:
     def _delete_consumed(self, files: list[tail.SpoolFile]) -> None:
         """Segments that their decoy has rotated away and that are stored to the last line."""
         for file in files:
-            if tail.is_consumed(file, self._cursors.get(file.inode)):
+            if tail.is_consumed(file, self._cursors.get(file.key)):
                 with contextlib.suppress(OSError):
                     file.path.unlink()
 
@@ -260,10 +201,13 @@ class Collector:
             self._trouble("export", error)
             self._pause = EXPORT_RETRY_TICKS
             return False
-        self._troubles.pop("export", None)
+        self._trouble("export", None)
         return True
 
-    def _trouble(self, what: str, error: OSError) -> None:
+    def _trouble(self, what: str, error: OSError | None) -> None:
+        if error is None:
+            self._troubles.pop(what, None)
+            return
         text = error.strerror or str(error)
         if self._troubles.get(what) != text:
             log.warning("cannot use %s (%s); trying again, nothing is lost", what, error)
@@ -275,22 +219,60 @@ def is_refusal(error: StatementError) -> bool:
     return isinstance(error, DataError | IntegrityError) or type(error) is StatementError
 
 
+@contextlib.asynccontextmanager
+async def open_inlet(
+    ctx: Context, options: CollectOptions, hint: Callable[[], object]
+) -> AsyncIterator[None]:
+    """The syslog sockets, where they are wanted and can be had.
+
+    Raises:
+        WorkerError: they cannot be had, and the operator asked for them.
+    """
+    if options.socket is None or options.stream_socket is None:
+        yield
+        return
+    # Hinted directly: the bus gives nobody back what he himself published.
+    inlet = Inlet(options.socket, options.stream_socket, ctx.settings.spool_dir, hint)
+    try:
+        await inlet.open()
+    except OSError as error:
+        if options.is_socket_asked_for:
+            raise WorkerError(
+                str(error),
+                code="inlet-refused",
+                hint="set DECNET_COLLECT_SOCKET to another path, or to off",
+                exit_code=EXIT_CONFIG,
+            ) from error
+        log.warning("no syslog sockets: %s", error)
+        ctx.health["inlet"] = {"error": str(error)}
+        yield
+        return
+    ctx.reports.append(inlet.health)
+    try:
+        yield
+    finally:
+        inlet.close()
+
+
 async def main(ctx: Context) -> None:
     """Collect until told to stop."""
-    collector = Collector(ctx)
+    options = CollectOptions.from_env(ctx.settings)
+    collector = Collector(ctx, options.files)
     wake = await ctx.wake(topics.SYSTEM_SPOOL)
-    await collector.resume()
-    ctx.reports.append(collector.health)
-    ctx.ready(f"reading {ctx.settings.spool_dir}")
-    try:
-        while not ctx.stopping.is_set():
-            ctx.progress()
-            if not await collector.tick() and not await wake.wait(POLL_SECONDS):
+    with only_reader(ctx.settings.spool_dir):
+        await collector.resume()
+        ctx.reports.append(collector.health)
+        try:
+            async with open_inlet(ctx, options, wake.hint):
+                ctx.ready(f"reading {ctx.settings.spool_dir}")
+                while not ctx.stopping.is_set():
+                    ctx.progress()
+                    if not await collector.tick() and not await wake.wait(POLL_SECONDS):
+                        await collector.settle()
+            with contextlib.suppress(StorageError):
                 await collector.settle()
-        with contextlib.suppress(StorageError):
-            await collector.settle()
-    finally:
-        collector.close()
+        finally:
+            collector.close()
 
 
 def run() -> None:

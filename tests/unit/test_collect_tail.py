@@ -18,7 +18,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cursors: dict[int, Cursor] = {}
+        self.cursors: dict[str, Cursor] = {}
 
     def all(self, most: int = 3) -> list[bytes]:
         lines: list[bytes] = []
@@ -27,10 +27,10 @@ class Reader:
             moved = False
             files = tail.scan(self.folder)
             for file in files:
-                chunk = tail.read(file, self.cursors.get(file.inode), most)
+                chunk = tail.read(file, self.cursors.get(file.key), most)
                 if chunk is not None:
                     # Through JSON, as the database keeps it.
-                    self.cursors[file.inode] = Cursor.from_json(chunk.cursor.as_json())
+                    self.cursors[file.key] = Cursor.from_json(chunk.cursor.as_json())
                     lines += [line.data for line in chunk.lines]
                     moved = True
         return lines
@@ -59,10 +59,10 @@ def test_tail_goes_on_in_a_renamed_file_and_its_successor(tmp_path: Path) -> Non
     write(file, b"four\n")
     assert reader.all() == [b"three", b"four"]
     old = next(f for f in tail.scan(tmp_path) if f.is_segment)
-    assert tail.is_consumed(old, reader.cursors[old.inode])
+    assert tail.is_consumed(old, reader.cursors[old.key])
     old.path.unlink()
     files = tail.scan(tmp_path)
-    assert tail.forgotten(reader.cursors, files) == [old.inode]
+    assert tail.forgotten(reader.cursors, files) == [old.key]
 
 
 def test_tail_starts_again_in_a_truncated_file(tmp_path: Path) -> None:
@@ -89,11 +89,11 @@ def test_tail_takes_a_new_file_with_an_old_inode_for_new(tmp_path: Path) -> None
     reader, file = Reader(tmp_path), tmp_path / "x.log"
     write(file, b"one\ntwo\n")
     reader.all()
-    inode = file.stat().st_ino
+    inode = str(file.stat().st_ino)
     cursor = reader.cursors.pop(inode)
     file.unlink()
     write(file, b"other words, longer than before\n")
-    reader.cursors[file.stat().st_ino] = cursor  # as if the number had been given again
+    reader.cursors[str(file.stat().st_ino)] = cursor  # as if the number had been given again
     assert reader.all() == [b"other words, longer than before"]
 
 
