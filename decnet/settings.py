@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from decnet.decoys.catalogue import KINDS, port_of
 from zygote.errors import ZygoteError
 
 EXIT_CONFIG = 78
@@ -64,8 +65,12 @@ class Settings:
     admin_user: str = "admin"
     decky_name: str = "decky-01"
     decoy_host: str = "127.0.0.1"
-    decoy_ssh_port: int = 2222
-    decoy_http_port: int = 8081
+    decoy_ports: Mapping[str, int] = field(
+        default_factory=lambda: {kind.name: kind.base_port for kind in KINDS.values()}
+    )
+    """Kind -> port on the first decky; 0: the kernel chooses, on every decky."""
+    decoy_capture_bytes: int = 8 << 20
+    decoy_capture_day_bytes: int = 256 << 20
     batch_size: int = 100
     batch_max_wait_ms: int = 250
     _jwt_secret: str = field(default="", repr=False)
@@ -106,8 +111,12 @@ class Settings:
             admin_user=read.text("ADMIN_USER", "admin"),
             decky_name=read.text("DECKY_NAME", "decky-01"),
             decoy_host=read.text("DECOY_HOST", "127.0.0.1"),
-            decoy_ssh_port=read.port("DECOY_SSH_PORT", 2222),
-            decoy_http_port=read.port("DECOY_HTTP_PORT", 8081),
+            decoy_ports={
+                kind.name: read.port(kind.variable.removeprefix("DECNET_"), kind.base_port)
+                for kind in KINDS.values()
+            },
+            decoy_capture_bytes=read.number("DECOY_CAPTURE_MB", 8, 1, 1024) << 20,
+            decoy_capture_day_bytes=read.number("DECOY_CAPTURE_DAY_MB", 256, 1, 1 << 20) << 20,
             batch_size=read.number("BATCH_SIZE", 100, 1, 10_000),
             batch_max_wait_ms=read.number("BATCH_MAX_WAIT_MS", 250, 1, 60_000),
             _jwt_secret=read.secret("JWT_SECRET", 32),
@@ -126,6 +135,24 @@ class Settings:
                     f"cannot make the folder {folder}: {error.strerror}",
                     "set DECNET_STATE_DIR to a folder that this user may write to",
                 ) from error
+
+    def decoy_port(self, kind: str, number: int = 1) -> int:
+        """The port of a kind of decoy on a decky; 0 where the kernel is to choose.
+
+        Raises:
+            UnknownDecoy: no such kind or number, or it would be above 65535.
+        """
+        return port_of(kind, number, self.decoy_ports[kind])
+
+    @property
+    def decoy_ssh_port(self) -> int:
+        """The first decky's."""
+        return self.decoy_ports["ssh"]
+
+    @property
+    def decoy_http_port(self) -> int:
+        """The first decky's."""
+        return self.decoy_ports["http"]
 
     @property
     def db_file(self) -> Path | None:

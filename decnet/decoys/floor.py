@@ -7,20 +7,30 @@ as can be.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
-import decnet.bus.client
-import decnet.context
-import decnet.workers.decoy  # noqa: F401 -- the worker itself, in the floor
-from decnet.decoys import http, ssh
-from decnet.decoys.doorman import Doorman
-from decnet.decoys.house import House
-from decnet.decoys.journal import Journal
+import decnet.bus.client  # noqa: F401
+from decnet.decoys.catalogue import KINDS, parse_instance
 from decnet.decoys.spool import Spool
+from decnet.settings import Settings
+from decnet.workers.decoy import house_of
+
+# What a visitor says to each kind, from the first word to the last, in one go.
+SCRIPTS: dict[str, bytes] = {
+    "http": b"GET / HTTP/1.1\r\nHost: warm\r\nConnection: close\r\n\r\n",
+    "telnet": b"root\r\nwarm\r\nuname -a\r\nexit\r\n",
+}
+
+
+SERVERS: dict[str, Any] = {
+    kind: importlib.import_module(KINDS[kind].module) for kind in ("ssh", *SCRIPTS)
+}
 
 
 def warm() -> None:
@@ -35,16 +45,21 @@ def warm() -> None:
 
 
 async def _exercise(folder: Path) -> None:
-    spool = Spool(folder, "warm", lambda: None)
-    try:
-        for serve, visit in ((ssh.serve, _visit_ssh), (http.serve, _visit_http)):
-            house = House("warm", folder, folder, Journal(spool, "warm", "warm"), Doorman())
+    settings = Settings.from_env({"DECNET_STATE_DIR": str(folder)})
+    for kind, server in SERVERS.items():
+        spool = Spool(folder, "warm", lambda: None)
+        try:
+            house = house_of(settings, parse_instance(kind), spool)
             sock = socket.create_server(("127.0.0.1", 0))
             sock.setblocking(False)
-            async with serve(sock, house):
-                await visit(sock.getsockname()[1])
-    finally:
-        spool.close()
+            async with server.serve(sock, house):
+                port = sock.getsockname()[1]
+                if kind == "ssh":
+                    await _visit_ssh(port)
+                else:
+                    await _visit(port, SCRIPTS[kind])
+        finally:
+            spool.close()
 
 
 async def _visit_ssh(port: int) -> None:
@@ -58,9 +73,9 @@ async def _visit_ssh(port: int) -> None:
             await process.wait()
 
 
-async def _visit_http(port: int) -> None:
+async def _visit(port: int, script: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: warm\r\nConnection: close\r\n\r\n")
+    writer.write(script)
     await reader.read()
     writer.close()
     await writer.wait_closed()

@@ -9,8 +9,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from decnet.decoys.captures import Captures
 from decnet.decoys.doorman import Doorman
 from decnet.decoys.journal import Journal
+from decnet.decoys.looks import Look
 
 BACKLOG = 1024
 
@@ -24,6 +26,10 @@ class House:
     artifacts_dir: Path
     journal: Journal
     doorman: Doorman
+    look: Look
+    captures: Captures
+    keys_prefix: str = ""
+    """Before the names of this decky's key files; the first decky has none."""
 
 
 Serve = Callable[[socket.socket, House], AbstractAsyncContextManager[None]]

@@ -8,9 +8,11 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+from decnet.collect import rfc5424
 from decnet.collect.text import clean_bytes
+from decnet.decoys.captures import Capture
 from decnet.decoys.house import BACKLOG, House
-from decnet.decoys.http_pages import Page, error_page, page_for, respond
+from decnet.decoys.http_pages import Page, Site
 from decnet.decoys.http_parse import (
     BODY_MOST,
     HEAD_MOST,
@@ -24,13 +26,15 @@ from decnet.decoys.http_parse import (
     form_login,
     parse_head,
 )
+from decnet.decoys.http_upload import brings_file, told, uploads_of
 
 SERVICE = "http"
-PORT_VARIABLE = "DECNET_DECOY_HTTP_PORT"
 FIRST_SECONDS = 15.0
 """To send a whole first head: one byte a second does not keep a place."""
 IDLE_SECONDS = 30.0
 BODY_SECONDS = 20.0
+UPLOAD_SECONDS = 120.0
+CHUNK = 16 << 10
 REQUESTS_MOST = 200
 """On one connection."""
 BODY_SHOWN = 2048
@@ -66,6 +70,8 @@ class Visit:
         peer = writer.get_extra_info("peername") or ("", 0)
         self._from = {"src_ip": str(peer[0]), "src_port": peer[1]}
         self._seen = b""
+        self._site = Site(house.look)
+        self._capture: Capture | None = None
 
     async def run(self) -> None:
         """Until the visitor goes, is silent for too long, or breaks the rules."""
@@ -80,13 +86,14 @@ class Visit:
         except BadRequest as error:
             told = {**self._from, "reason": str(error), "seen": clean_bytes(self._seen)}
             journal.event("protocol_error", told)
-            self._send(error_page(error.status), keep_alive=False)
+            self._send(self._site.error(error.status), keep_alive=False)
         except TimeoutError:
-            self._send(error_page(408), keep_alive=False)
+            self._send(self._site.error(408), keep_alive=False)
         except (ConnectionError, asyncio.IncompleteReadError, OSError):
             pass
         finally:
             doorman.leave(self)
+            self._drop_capture()
             await self._close()
 
     async def _request(self, patience: float) -> bool:
@@ -98,9 +105,12 @@ class Visit:
         request = parse_head(head)
         if request.headers.get("expect", "").lower() == "100-continue":
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        async with asyncio.timeout(BODY_SECONDS):
+        if brings_file(request):
+            self._capture = self._house.captures.begin()
+        async with asyncio.timeout(UPLOAD_SECONDS if self._capture else BODY_SECONDS):
             body = await self._read_body(request)
         page = self._answer(request, body)
+        self._drop_capture()
         self._send(page, keep_alive=request.keeps_alive, with_body=request.method != "HEAD")
         async with asyncio.timeout(BODY_SECONDS):
             await self._writer.drain()
@@ -118,19 +128,44 @@ class Visit:
             told[name] = request.headers.get(name.replace("_", "-"))
         header = authorization(request.headers.get("authorization", ""))
         form = form_login(told["content_type"] or "", body) if body else None
-        page = page_for(
+        uploaded = self._tell_uploads(request, told)
+        page = self._site.page_for(
             request.method,
             decoded_path(request.path),
             tried_form=form is not None,
             tried_header=header is not None,
+            uploaded=uploaded,
         )
         shown = "" if form else clean_bytes(body[:BODY_SHOWN])
-        size = {"body_bytes": len(body) or None, "status": page.status}
+        size = {
+            "body_bytes": (self._capture.size_bytes if self._capture else len(body)) or None,
+            "status": page.status,
+        }
         self._house.journal.event("request", {**told, "body": shown, **size})
         for login in (header, form):
             if login is not None:
                 self._tell_login(login, told)
         return page
+
+    def _tell_uploads(self, request: Request, seen: dict[str, Any]) -> bool:
+        """Keep the body where it is a file; whether there was one."""
+        capture = self._capture
+        if capture is None or not capture.size_bytes:
+            return False
+        uploads = uploads_of(request, capture)
+        if not uploads:
+            return False
+        capture.keep()
+        who = {name: seen[name] for name in ("src_ip", "src_port", "method", "path", "user_agent")}
+        for upload in uploads:
+            fields = {**who, **told(upload, capture)}
+            self._house.journal.event("upload", fields, severity=rfc5424.WARNING)
+        return True
+
+    def _drop_capture(self) -> None:
+        if self._capture is not None:
+            self._capture.drop()
+            self._capture = None
 
     def _tell_login(self, login: Login, told: dict[str, Any]) -> None:
         seen = {name: told[name] for name in ("src_ip", "src_port", "path", "user_agent")}
@@ -183,24 +218,41 @@ class Visit:
             raise BadRequest(status, "line too long") from error
 
     async def _read_body(self, request: Request) -> bytes:
-        length = body_length(request)
+        """The body, or its beginning where it is captured."""
+        most = self._house.captures.most if self._capture else BODY_MOST
+        body = bytearray()
+        length = body_length(request, most)
         if length is not None:
-            return await self._reader.readexactly(length)
-        body = b""
-        while size := chunk_length((await self._read_line(400)).rstrip(b"\r\n")):
-            if len(body) + size > BODY_MOST:
+            await self._read_bytes(length, body)
+            return bytes(body)
+        came = 0
+        while size := chunk_length((await self._read_line(400)).rstrip(b"\r\n"), most):
+            came += size
+            if came > most:
                 raise BadRequest(413, "body too long")
-            body += await self._reader.readexactly(size)
+            await self._read_bytes(size, body)
             if (await self._read_line(400)).strip():
                 raise BadRequest(400, "chunk")
         for _ in range(32):  # trailers
             if not (await self._read_line(400)).strip():
-                return body
+                return bytes(body)
         raise BadRequest(400, "trailers")
+
+    async def _read_bytes(self, count: int, body: bytearray) -> None:
+        """So many bytes more: into the capture where there is one, the first into `body`."""
+        while count:
+            data = await self._reader.read(min(count, CHUNK))
+            if not data:
+                raise asyncio.IncompleteReadError(b"", count)
+            count -= len(data)
+            body += data[: BODY_MOST - len(body)]
+            if self._capture is not None:
+                self._capture.write(data)
 
     def _send(self, page: Page, *, keep_alive: bool, with_body: bool = True) -> None:
         if not self._writer.is_closing():
-            self._writer.write(respond(page, with_body=with_body, keep_alive=keep_alive))
+            data = self._site.respond(page, with_body=with_body, keep_alive=keep_alive)
+            self._writer.write(data)
 
     async def _close(self) -> None:
         """Close in order; by force where the visitor does not read."""

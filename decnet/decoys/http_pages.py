@@ -6,10 +6,11 @@ import email.utils
 import time
 from dataclasses import dataclass
 
-SERVER = "nginx/1.22.1"
-REALM = "Gateway"
+from decnet.decoys.looks import Look
+
 REASONS = {
     200: "OK",
+    201: "Created",
     302: "Moved Temporarily",
     400: "Bad Request",
     401: "Unauthorized",
@@ -44,69 +45,89 @@ class Page:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def respond(page: Page, *, with_body: bool, keep_alive: bool) -> bytes:
-    """The bytes on the wire. For HEAD the length stays, the body does not come."""
-    lines = [
-        f"HTTP/1.1 {page.status} {REASONS[page.status]}",
-        f"Server: {SERVER}",
-        f"Date: {email.utils.formatdate(time.time(), usegmt=True)}",
-        f"Content-Type: {page.content_type}",
-        f"Content-Length: {len(page.body)}",
-        f"Connection: {'keep-alive' if keep_alive else 'close'}",
-        *(f"{name}: {value}" for name, value in page.headers),
-    ]
-    head = "\r\n".join(lines).encode() + b"\r\n\r\n"
-    return head + page.body if with_body else head
+@dataclass(frozen=True)
+class Site:
+    """One decky's web server."""
 
+    look: Look
 
-def page_for(method: str, path: str, *, tried_form: bool, tried_header: bool) -> Page:
-    """Which page answers. Nobody ever gets in; every try is worth another one.
+    def respond(self, page: Page, *, with_body: bool, keep_alive: bool) -> bytes:
+        """The bytes on the wire. For HEAD the length stays, the body does not come."""
+        lines = [
+            f"HTTP/1.1 {page.status} {REASONS[page.status]}",
+            f"Server: {self.look.http}",
+            f"Date: {email.utils.formatdate(time.time(), usegmt=True)}",
+            f"Content-Type: {page.content_type}",
+            f"Content-Length: {len(page.body)}",
+            f"Connection: {'keep-alive' if keep_alive else 'close'}",
+            *(f"{name}: {value}" for name, value in page.headers),
+        ]
+        head = "\r\n".join(lines).encode() + b"\r\n\r\n"
+        return head + page.body if with_body else head
 
-    Args:
-        tried_form: the body carried a password.
-        tried_header: the Authorization header carried one.
-    """
-    if path == "/robots.txt":
-        return Page(200, b"User-agent: *\nDisallow: /admin/\nDisallow: /backup/\n", "text/plain")
-    if method not in ("GET", "HEAD", "POST"):
-        return error_page(405)
-    if tried_form:
-        return login_page("Wrong user name or password.")
-    if tried_header or path.startswith(BEHIND_BASIC):
-        return Page(
-            401,
-            _error_body(401),
-            headers=(("WWW-Authenticate", f'Basic realm="{REALM}"'),),
-        )
-    if path in FORMS:
-        return login_page()
-    return error_page(404)
+    def page_for(
+        self,
+        method: str,
+        path: str,
+        *,
+        tried_form: bool,
+        tried_header: bool,
+        uploaded: bool = False,
+    ) -> Page:
+        """Which page answers. Nobody ever gets in; every try is worth another one.
 
+        Args:
+            tried_form: the body carried a password.
+            tried_header: the Authorization header carried one.
+            uploaded: the body was a file.
+        """
+        if path == "/robots.txt" and method in ("GET", "HEAD"):
+            return Page(
+                200, b"User-agent: *\nDisallow: /admin/\nDisallow: /backup/\n", "text/plain"
+            )
+        if uploaded:
+            return self.error(201) if method == "PUT" else Page(200, b"OK\n", "text/plain")
+        if method not in ("GET", "HEAD", "POST"):
+            return self.error(405)
+        if tried_form:
+            return self.login("Wrong user name or password.")
+        if tried_header or path.startswith(BEHIND_BASIC):
+            realm = ("WWW-Authenticate", f'Basic realm="{self.look.realm}"')
+            return Page(401, self._error_body(401), headers=(realm,))
+        if path in FORMS:
+            return self.login()
+        return self.error(404)
 
-def login_page(error: str = "") -> Page:
-    """The log-in form. `error` is ours: nothing that a visitor sent is ever shown."""
-    notice = f'<p class="error" role="alert">{error}</p>' if error else ""
-    body = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Gateway - Sign in</title>
+    def login(self, error: str = "") -> Page:
+        """The log-in form. `error` is ours: nothing that a visitor sent is ever shown."""
+        notice = f'<p class="error" role="alert">{error}</p>' if error else ""
+        realm, firmware = self.look.realm, f"4.{self.look.seed % 9}.{self.look.seed >> 8 & 15}"
+        body = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{realm} - Sign in</title>
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
-<body><main><h1>Gateway administration</h1>{notice}
+<body><main><h1>{realm} administration</h1>{notice}
 <form method="post" action="/login">
 <label>User name<input name="username" autocomplete="username" autofocus></label>
 <label>Password<input name="password" type="password" autocomplete="current-password"></label>
-<button>Sign in</button></form><footer>Firmware 4.2.1-18</footer></main></body></html>
+<button>Sign in</button></form><footer>{self.look.host}, version {firmware}</footer></main></body>
+</html>
 """
-    cookie = ("Set-Cookie", "session=; Path=/; HttpOnly; SameSite=Lax")
-    return Page(200, body.encode(), "text/html; charset=utf-8", (cookie,))
+        cookie = ("Set-Cookie", "session=; Path=/; HttpOnly; SameSite=Lax")
+        return Page(200, body.encode(), "text/html; charset=utf-8", (cookie,))
 
+    def error(self, status: int) -> Page:
+        """A plain page of a status, as the web server itself makes them."""
+        return Page(status, self._error_body(status))
 
-def error_page(status: int) -> Page:
-    """A plain error page, as the web server itself makes them."""
-    return Page(status, _error_body(status))
-
-
-def _error_body(status: int) -> bytes:
-    title = f"{status} {REASONS[status]}"
-    return (
-        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1>"
-        f"</center>\r\n<hr><center>{SERVER}</center>\r\n</body>\r\n</html>\r\n"
-    ).encode()
+    def _error_body(self, status: int) -> bytes:
+        title, server = f"{status} {REASONS[status]}", self.look.http
+        if server.startswith("Apache"):
+            return (
+                '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n'
+                f"<title>{title}</title>\n</head><body>\n<h1>{REASONS[status]}</h1>\n<hr>\n"
+                f"<address>{server} Server at {self.look.fqdn} Port 80</address>\n</body></html>\n"
+            ).encode()
+        return (
+            f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1>"
+            f"</center>\r\n<hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
+        ).encode()

@@ -105,8 +105,8 @@ def parse_head(head: bytes) -> Request:
     )
 
 
-def body_length(request: Request) -> int | None:
-    """Bytes of the body; None where it comes in chunks.
+def body_length(request: Request, most: int = BODY_MOST) -> int | None:
+    """Bytes of the body, at most `most`; None where it comes in chunks.
 
     Raises:
         BadRequest: 400 (both or neither is meant), 413, 501.
@@ -123,13 +123,13 @@ def body_length(request: Request) -> int | None:
         return 0
     if not _LENGTH.fullmatch(length.encode("utf-8", "replace")):
         raise BadRequest(400, "length")
-    if int(length) > BODY_MOST:
+    if int(length) > most:
         raise BadRequest(413, "body too long")
     return int(length)
 
 
-def chunk_length(line: bytes) -> int:
-    """The length in a chunk's first line (without line end).
+def chunk_length(line: bytes, most: int = BODY_MOST) -> int:
+    """The length in a chunk's first line (without line end), at most `most`.
 
     Raises:
         BadRequest: 400, 413.
@@ -138,7 +138,7 @@ def chunk_length(line: bytes) -> int:
     if match is None:
         raise BadRequest(400, "chunk")
     length = int(match[1], 16)
-    if length > BODY_MOST:
+    if length > most:
         raise BadRequest(413, "body too long")
     return length
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-VARIABLE = "DECNET_DECOY_SSH_LOGINS"
+from decnet.decoys.house import BadOption
+
 EVERYBODY = "!*: *:*"
 """Any user with any password, but not with an empty one."""
 
@@ -35,18 +36,24 @@ class Logins:
             patterns.append((not word.startswith("!"), user, password))
         return cls(tuple(patterns))
 
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Logins:
-        """From DECNET_DECOY_SSH_LOGINS; unset means `EVERYBODY`.
-
-        Raises:
-            ValueError: as `parse`.
-        """
-        return cls.parse(env.get(VARIABLE, "").strip() or EVERYBODY)
-
     def accepts(self, user: str, password: str) -> bool:
         """Whether this log-in works."""
         for allowed, user_pattern, password_pattern in self.patterns:
             if fnmatchcase(user, user_pattern) and fnmatchcase(password, password_pattern):
                 return allowed
         return False
+
+
+def logins_of(service: str, env: Mapping[str, str], default: str = EVERYBODY) -> Logins:
+    """From DECNET_DECOY_<SERVICE>_LOGINS; `default` where it is unset.
+
+    Raises:
+        BadOption: it cannot be read.
+    """
+    variable = f"DECNET_DECOY_{service.upper()}_LOGINS"
+    try:
+        return Logins.parse(env.get(variable, "").strip() or default)
+    except ValueError as error:
+        raise BadOption(
+            f"{variable}: {error}", 'write patterns as in "root:toor admin:* !*:123456"'
+        ) from error

@@ -16,15 +16,13 @@ from typing import Any
 import asyncssh
 
 from decnet.collect import rfc5424
-from decnet.decoys.house import BACKLOG, BadOption, House
-from decnet.decoys.logins import VARIABLE, Logins
+from decnet.decoys.house import BACKLOG, House
+from decnet.decoys.logins import Logins, logins_of
 from decnet.decoys.recorder import Shards
 from decnet.decoys.ssh_keys import host_keys
 from decnet.decoys.ssh_session import Session
 
 SERVICE = "ssh"
-PORT_VARIABLE = "DECNET_DECOY_SSH_PORT"
-VERSION = "OpenSSH_9.2p1 Debian-2+deb12u3"
 LOGIN_SECONDS = 60.0
 TRIES_MOST = 6
 CONNECTION_SECONDS = 3600.0
@@ -61,16 +59,13 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
     """
     # It logs user names as they come: what attackers send goes through the journal only.
     asyncssh.set_log_level(logging.CRITICAL)
-    try:
-        logins = Logins.from_env(os.environ)
-    except ValueError as error:
-        raise BadOption(
-            f"{VARIABLE}: {error}", 'write patterns as in "root:toor admin:* !*:123456"'
-        ) from error
-    keys = await asyncio.to_thread(host_keys, house.state_dir)
+    logins = logins_of(SERVICE, os.environ)
+    keys = await asyncio.to_thread(host_keys, house.state_dir, house.keys_prefix)
     shards = Shards(house.artifacts_dir, house.decky, SERVICE)
     visitors: set[Visitor] = set()
-    acceptor = await listen(sock, keys, lambda: Visitor(house, logins, shards, visitors))
+    acceptor = await listen(
+        sock, keys, house.look.ssh, lambda: Visitor(house, logins, shards, visitors)
+    )
     try:
         yield
     finally:
@@ -84,7 +79,9 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
         shards.close()
 
 
-async def listen(sock: socket.socket, keys: Any, factory: Any) -> asyncssh.SSHAcceptor:
+async def listen(
+    sock: socket.socket, keys: Any, version: str, factory: Any
+) -> asyncssh.SSHAcceptor:
     """asyncssh on the socket, dressed as OpenSSH."""
     available = {
         "kex_algs": _available(_KEX, asyncssh.kex.get_kex_algs()),
@@ -96,7 +93,7 @@ async def listen(sock: socket.socket, keys: Any, factory: Any) -> asyncssh.SSHAc
         backlog=BACKLOG,
         server_factory=factory,
         server_host_keys=keys,
-        server_version=VERSION,
+        server_version=version,
         login_timeout=LOGIN_SECONDS,
         compression_algs=["none", "zlib@openssh.com"],
         encoding=None,
@@ -223,7 +220,7 @@ class Visitor(asyncssh.SSHServer):
         if self._channels > CHANNELS_MOST or self._connection is None:
             return False
         heard = self._house.doorman.heard
-        return Session(self._told(), self._user, self._journal, self._shards, lambda: heard(self))
+        return Session(self._house, self._shards, self._told(), self._user, lambda: heard(self))
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int

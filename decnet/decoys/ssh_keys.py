@@ -12,14 +12,19 @@ import asyncssh
 ALGORITHMS = ("ssh-ed25519", "ecdsa-sha2-nistp256")
 
 
-def host_keys(folder: Path) -> list[asyncssh.SSHKey]:
+def host_keys(folder: Path, prefix: str = "") -> list[asyncssh.SSHKey]:
     """One key an algorithm, read or made. Safe when two processes ask at once.
 
+    Args:
+        prefix: before the files' names: each decky has keys of its own.
     Raises:
         OSError: the folder cannot be read or written.
         asyncssh.KeyImportError: a key file is broken.
     """
-    return [_host_key(folder / f"{name.replace('-', '_')}_host_key", name) for name in ALGORITHMS]
+    return [
+        _host_key(folder / f"{prefix}{name.replace('-', '_')}_host_key", name)
+        for name in ALGORITHMS
+    ]
 
 
 def _host_key(path: Path, algorithm: str) -> asyncssh.SSHKey:

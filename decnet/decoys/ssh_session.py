@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import deque
 from typing import Any
 
 import asyncssh
 
-from decnet.collect import rfc5424
 from decnet.collect.text import clean
-from decnet.decoys.journal import Journal
-from decnet.decoys.recorder import Recording, Shards
-from decnet.decoys.shell.host import DISTRO, KERNEL, Host
-from decnet.decoys.shell.shell import Shell
+from decnet.decoys.house import House
+from decnet.decoys.recorder import Shards
+from decnet.decoys.seat import Seat, motd
 from decnet.decoys.terminal import LineEditor
 
 IDLE_SECONDS = 300.0
@@ -23,10 +20,6 @@ LINES_MOST = 1000
 """Lines in one session; then it ends as if the network had."""
 WAITING_MOST = 256
 """Lines that may wait for their turn; the channel is not read meanwhile."""
-_MOTD = (
-    f"Linux {{host}} {KERNEL} x86_64\r\n\r\n{DISTRO}\r\n"
-    "The programs on this machine are free software.\r\n"
-)
 
 
 class Session(asyncssh.SSHServerSession[bytes]):
@@ -34,23 +27,17 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def __init__(
         self,
+        house: House,
+        shards: Shards,
         visitor: dict[str, Any],
         user: str,
-        journal: Journal,
-        shards: Shards,
         on_key: Any,
     ) -> None:
-        self.id = uuid.uuid4().hex
+        self._house = house
+        self._seat = Seat(house, shards, visitor, user)
         self._visitor = visitor
-        self._journal = journal
-        self._shards = shards
         self._on_key = on_key
-        self._principal = user
-        self._shell = Shell(
-            Host(journal.decky), clean(user)[:32] or "root", remote=visitor["src_ip"]
-        )
         self._editor = LineEditor(echoes=False)
-        self._recording: Recording | None = None
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._size = (80, 24)
         self._term = ""
@@ -58,8 +45,6 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._waiting: deque[str | None] = deque()
         self._is_working = False
         self._is_held = False
-        self._lines = 0
-        self._told_downloads = 0
         self._timers: list[asyncio.TimerHandle] = []
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
@@ -84,39 +69,27 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def subsystem_requested(self, subsystem: str) -> bool:
         """SFTP and the like: refused, and told."""
-        told = {**self._visitor, "subsystem": subsystem, "session_id": self.id}
-        self._journal.event("unknown_subsystem", told)
+        told = {**self._visitor, "subsystem": subsystem, "session_id": self._seat.id}
+        self._house.journal.event("unknown_subsystem", told)
         return False
 
     def session_started(self) -> None:
         """Shell or command may begin."""
         loop = asyncio.get_running_loop()
-        self._recording = Recording(
-            self._shards,
-            self.id,
-            {
-                "width": self._size[0],
-                "height": self._size[1],
-                "env": {"TERM": self._term},
-                "src_ip": self._visitor["src_ip"],
-                "user": clean(self._principal)[:255],
-                "command": None if self._command is None else clean(self._command[:4096]),
-            },
-        )
+        self._seat.begin(self._size, self._term, self._command)
         self._timers = [loop.call_later(SESSION_SECONDS, self._hang_up)]
         self._still_there()
         if self._command is not None:
             self._take([self._command, None])
         elif self._term:
-            self._show(_MOTD.format(host=self._shell.host.name).encode())
+            self._show(motd(self._house.look))
             self._prompt()
 
     def data_received(self, data: bytes, datatype: Any) -> None:
         """Keys."""
         self._on_key()
         self._still_there()
-        if self._recording is not None:
-            self._recording.typed(data)
+        self._seat.typed(data)
         if self._command is not None:
             return  # input of a command that has answered already: recorded, not read
         typed = self._editor.feed(data)
@@ -132,8 +105,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def terminal_size_changed(self, width: int, height: int, *pixels: int) -> None:
         """The visitor resized the window."""
-        if self._recording is not None:
-            self._recording.resized(width % 1000, height % 1000)
+        self._seat.resized(width, height)
 
     def pause_writing(self) -> None:
         """The visitor does not read: nothing more is read from it, and no line is run."""
@@ -158,24 +130,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             timer.cancel()
         self._waiting.clear()
         self._channel = None
-        recording, self._recording = self._recording, None
-        if recording is None:
-            return
-        recording.end()
-        self._journal.event(
-            "session_recorded",
-            {
-                **self._visitor,
-                "session_id": self.id,
-                "principal": self._principal,
-                "duration_s": f"{recording.duration_s:.3f}",
-                "commands": self._lines,
-                "size_bytes": recording.size_bytes,
-                "truncated": "true" if recording.truncated else "false",
-                "shard_path": str(recording.path),
-                "term": self._term,
-            },
-        )
+        self._seat.end()
 
     # -- lines
 
@@ -195,49 +150,30 @@ class Session(asyncssh.SSHServerSession[bytes]):
         line = self._waiting.popleft()
         if len(self._waiting) == WAITING_MOST:
             self._channel.resume_reading()
-        if line is None or self._lines >= LINES_MOST:
-            self._finish(self._shell.status)
+        if line is None or self._seat.lines >= LINES_MOST:
+            self._finish(self._seat.shell.status)
         else:
             self._run(line)
         asyncio.get_running_loop().call_soon(self._work)
 
     def _run(self, line: str) -> None:
-        if line.strip():
-            self._lines += 1
-            self._journal.event("command", {**self._told(), "command": line})
-        out = self._shell.run(line)
-        for url in self._shell.downloads[self._told_downloads :]:
-            self._journal.event(
-                "download_attempt", {**self._told(), "url": url}, severity=rfc5424.WARNING
-            )
-        self._told_downloads = len(self._shell.downloads)
-        data = out.encode("utf-8", "surrogateescape")
+        data = self._seat.run(line)
         self._show(data.replace(b"\n", b"\r\n") if self._term else data)
-        if self._shell.is_over:
-            self._finish(self._shell.status)
+        if self._seat.shell.is_over:
+            self._finish(self._seat.shell.status)
         elif self._command is None:
             self._prompt()
-
-    def _told(self) -> dict[str, Any]:
-        return {
-            **self._visitor,
-            "session_id": self.id,
-            "user": self._shell.user,
-            "uid": self._shell.uid,
-            "pwd": self._shell.folder,
-        }
 
     # -- the channel
 
     def _prompt(self) -> None:
         if self._term:
-            self._show(self._shell.prompt.encode())
+            self._show(self._seat.prompt)
 
     def _show(self, data: bytes) -> None:
         if data and self._channel is not None and not self._channel.is_closing():
             self._channel.write(data)
-            if self._recording is not None:
-                self._recording.shown(data)
+            self._seat.shown(data)
 
     def _finish(self, status: int) -> None:
         self._waiting.clear()

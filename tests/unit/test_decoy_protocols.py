@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decnet.decoys import http_parse, recorder
-from decnet.decoys.http_pages import REASONS, error_page, page_for, respond
+from decnet.decoys.http_pages import REASONS, Site
 from decnet.decoys.http_parse import (
     BadRequest,
     authorization,
@@ -22,7 +22,8 @@ from decnet.decoys.http_parse import (
     form_login,
     parse_head,
 )
-from decnet.decoys.logins import Logins
+from decnet.decoys.logins import Logins, logins_of
+from decnet.decoys.looks import LOOKS
 from decnet.decoys.recorder import Recording, Shards
 from decnet.decoys.shell.host import Host
 from decnet.decoys.shell.parse import LINE_MOST, ShellSyntaxError, parse
@@ -30,6 +31,7 @@ from decnet.decoys.shell.shell import OUTPUT_MOST, Shell
 from decnet.decoys.terminal import LineEditor
 
 NOW = dt.datetime(2026, 11, 24, 3, 0, tzinfo=dt.UTC)
+SITE = Site(LOOKS[0])
 
 
 # -- http
@@ -157,20 +159,20 @@ def test_http_other_credentials() -> None:
     ],
 )
 def test_http_pages(method: str, path: str, status: int) -> None:
-    page = page_for(method, path, tried_form=False, tried_header=False)
+    page = SITE.page_for(method, path, tried_form=False, tried_header=False)
     assert page.status == status
-    raw = respond(page, with_body=True, keep_alive=False)
+    raw = SITE.respond(page, with_body=True, keep_alive=False)
     head, _, body = raw.partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     assert f"Content-Length: {len(body)}".encode() in head
-    assert respond(page, with_body=False, keep_alive=False) == head + b"\r\n\r\n"
+    assert SITE.respond(page, with_body=False, keep_alive=False) == head + b"\r\n\r\n"
 
 
 def test_http_nobody_gets_in() -> None:
-    wrong = page_for("POST", "/login", tried_form=True, tried_header=False)
+    wrong = SITE.page_for("POST", "/login", tried_form=True, tried_header=False)
     assert b"Wrong user name" in wrong.body
-    assert page_for("GET", "/", tried_form=False, tried_header=True).status == 401
-    assert all(error_page(status).body for status in REASONS)
+    assert SITE.page_for("GET", "/", tried_form=False, tried_header=True).status == 401
+    assert all(Site(look).error(status).body for status in REASONS for look in LOOKS)
 
 
 # -- who is let in
@@ -183,7 +185,7 @@ def test_logins_the_first_pattern_that_matches_decides() -> None:
     assert logins.accepts("admin", "adm1n")
     assert not logins.accepts("admin", "x")
     assert not logins.accepts("bob", "toor")
-    everybody = Logins.from_env({})
+    everybody = logins_of("ssh", {})
     assert everybody.accepts("anybody", "anything")
     assert not everybody.accepts("anybody", "")
     with pytest.raises(ValueError, match="root"):

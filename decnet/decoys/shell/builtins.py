@@ -84,7 +84,17 @@ def _sh(shell: Shell, arguments: list[str], data: str) -> Result:
     return _nested(shell, data)
 
 
-@command("sudo", "busybox", "exec", "eval", "nohup", "time")
+@command("busybox")
+def _busybox(shell: Shell, arguments: list[str], data: str) -> Result:
+    """Bots ask for an applet that cannot be, and look for this very answer."""
+    if not arguments:
+        return Result("BusyBox v1.35.0 multi-call binary.\n")
+    if arguments[0] not in COMMANDS:
+        return Result("", 127, f"{arguments[0]}: applet not found\n")
+    return _nested(shell, shlex.join(arguments))
+
+
+@command("sudo", "exec", "eval", "nohup", "time")
 def _prefix(shell: Shell, arguments: list[str], data: str) -> Result:
     """Another command behind this one."""
     while arguments and arguments[0].startswith("-"):

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from decnet.decoys.shell.files import FileError
-from decnet.decoys.shell.host import KERNEL, KERNEL_BUILD
 
 if TYPE_CHECKING:
     from decnet.decoys.shell.shell import Shell
@@ -78,8 +77,8 @@ def _uname(shell: Shell, arguments: list[str], data: str) -> Result:
     parts = {
         "s": "Linux",
         "n": shell.host.name,
-        "r": KERNEL,
-        "v": KERNEL_BUILD,
+        "r": shell.host.kernel,
+        "v": shell.host.kernel_build,
         "m": "x86_64",
         "p": "unknown",
         "i": "unknown",

@@ -16,6 +16,9 @@ class Host:
     """One believable machine; everything that differs comes from its name."""
 
     name: str
+    distro: str = DISTRO
+    kernel: str = KERNEL
+    kernel_build: str = KERNEL_BUILD
 
     @property
     def seed(self) -> int:
@@ -47,9 +50,8 @@ class Host:
         files = [
             ("/etc/hostname", f"{self.name}\n"),
             ("/etc/hosts", f"127.0.0.1\tlocalhost\n127.0.1.1\t{self.name}\n"),
-            ("/etc/issue", "Debian GNU/Linux 12 \\n \\l\n\n"),
-            ("/etc/debian_version", "12.5\n"),
-            ("/etc/os-release", _OS_RELEASE),
+            ("/etc/issue", f"{self.distro.partition(' (')[0]} \\n \\l\n\n"),
+            ("/etc/os-release", _os_release(self.distro)),
             ("/etc/passwd", _passwd()),
             ("/etc/shadow", f"root:!:19700:0:99999:7:::\n{shadow}"),
             ("/etc/group", "root:x:0:\ndaemon:x:1:\nsudo:x:27:admin\nadmin:x:1000:\n"),
@@ -58,7 +60,7 @@ class Host:
             ("/etc/ssh/sshd_config", "PermitRootLogin yes\nPasswordAuthentication yes\n"),
             ("/proc/cpuinfo", "".join(_CPU.format(n=n) for n in range(2))),
             ("/proc/meminfo", _MEMINFO),
-            ("/proc/version", f"Linux version {KERNEL} (debian-kernel@lists.debian.org)\n"),
+            ("/proc/version", f"Linux version {self.kernel} {self.kernel_build}\n"),
             ("/proc/loadavg", "0.08 0.03 0.01 1/182 4127\n"),
             ("/root/.bashrc", "# ~/.bashrc\nalias ll='ls -l'\n"),
             ("/root/.profile", "# ~/.profile\nmesg n 2> /dev/null || true\n"),
@@ -83,12 +85,6 @@ _BINARIES = (
     *("bash", "sh", "ls", "cat", "id", "uname", "whoami", "ps", "wget", "curl", "perl", "python3"),
     *("grep", "head", "tail", "wc", "free", "df", "uptime", "chmod", "crontab", "nproc", "tar"),
 )
-_OS_RELEASE = f"""PRETTY_NAME="{DISTRO}"
-NAME="Debian GNU/Linux"
-VERSION_ID="12"
-VERSION="12 (bookworm)"
-ID=debian
-"""
 _CPU = """processor\t: {n}
 vendor_id\t: GenuineIntel
 cpu family\t: 6
@@ -108,6 +104,15 @@ Cached:           702344 kB
 SwapTotal:        998396 kB
 SwapFree:         998396 kB
 """
+
+
+def _os_release(distro: str) -> str:
+    words = distro.partition(" (")[0].split()
+    version = next((w for w in words if w[0].isdigit()), "")
+    plain = " ".join(w for w in words if w[0].isalpha() and w != "LTS")
+    return (
+        f'PRETTY_NAME="{distro}"\nNAME="{plain}"\nVERSION_ID="{version}"\nID={words[0].lower()}\n'
+    )
 
 
 def _passwd() -> str:
