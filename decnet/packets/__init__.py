@@ -1,0 +1,1 @@
+"""What the sniffer knows of packets: capture, dissection, flows, fingerprints."""
