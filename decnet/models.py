@@ -188,3 +188,36 @@ class IntelEnriched(Payload):
     threatfox_threat_type: str | None = None
     threatfox_confidence: int | None = None
     blocklists: list[str] = []
+
+
+class DeckyTraffic(Payload):
+    """`decky.<name>.traffic`: a fingerprint event of the sniffer; its type is the event's."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    src_ip: Address
+    dst_port: Annotated[int, Field(ge=1, le=65_535)]
+    service: Name
+
+
+class AttackerFingerprinted(Payload):
+    """`attacker.fingerprinted`: a probe of an attacker's machine had a result; type = probe."""
+
+    attacker_ip: Address
+    attacker_uuid: str
+    port: Annotated[int, Field(ge=0, le=65_535)]
+    probe_type: Name
+    hash: Name
+    result: dict[str, str] = {}
+
+
+class FingerprintRotated(Payload):
+    """`attacker.fingerprint_rotated`: the same port of the same attacker shows another face."""
+
+    attacker_ip: Address
+    attacker_uuid: str
+    port: Annotated[int, Field(ge=0, le=65_535)]
+    probe_type: Name
+    old_hash: Name
+    new_hash: Name
+    rotation_count: Annotated[int, Field(ge=1)]

@@ -25,6 +25,7 @@ from decnet.db.identities import (
     CredentialReuse,
 )
 from decnet.db.intel import AttackerIntel, AttackerPlace, Observation, SmtpTarget
+from decnet.db.probes import AttackerFingerprintState, ProbeRound
 from decnet.db.sessions import SessionRecording
 from decnet.db.state import State
 from decnet.db.ttp import TtpRule, TtpRuleState, TtpTag
@@ -40,6 +41,7 @@ __all__ = [
     "METADATA",
     "Attacker",
     "AttackerBehavior",
+    "AttackerFingerprintState",
     "AttackerIdentity",
     "AttackerIntel",
     "AttackerPlace",
@@ -63,6 +65,7 @@ __all__ = [
     "ObservedAttachment",
     "OrchestratorEmail",
     "OrchestratorEvent",
+    "ProbeRound",
     "RealismConfig",
     "RevokedToken",
     "SessionRecording",

@@ -13,11 +13,14 @@ from pydantic import BaseModel, ValidationError
 from decnet import health, models
 from decnet.bus.client import BusClient
 from decnet.models import (
+    AttackerFingerprinted,
     AttackerObserved,
     AttackerScored,
     Command,
     Control,
     CredentialCaptured,
+    DeckyTraffic,
+    FingerprintRotated,
     Health,
     IntelEnriched,
     LogStored,
@@ -52,6 +55,24 @@ EXAMPLES = [
         attacker_ip="192.0.2.1",
         decky="d",
         service="ssh",
+    ),
+    DeckyTraffic(src_ip="192.0.2.1", dst_port=2222, service="ssh"),
+    AttackerFingerprinted(
+        attacker_ip="192.0.2.1",
+        attacker_uuid="u1",
+        port=443,
+        probe_type="jarm",
+        hash="0" * 62,
+        result={"jarm": "0" * 62},
+    ),
+    FingerprintRotated(
+        attacker_ip="192.0.2.1",
+        attacker_uuid="u1",
+        port=443,
+        probe_type="jarm",
+        old_hash="a",
+        new_hash="b",
+        rotation_count=1,
     ),
     Window(start_ts=NOW, end_ts=NOW),
     ObservationMade(

@@ -18,11 +18,14 @@ def upgrade() -> None:
     _canary_tables()
     _webhook_tables()
     _collect_tables()
+    _probe_tables()
 
 
 def downgrade() -> None:
     """Back to revision 0005."""
     for table in (
+        "probe_rounds",
+        "attacker_fingerprint_state",
         "webhook_deliveries",
         "webhook_outbox",
         "webhook_events",
@@ -223,3 +226,52 @@ def _webhook_tables() -> None:
         "webhook_deliveries",
         ["subscription_uuid", "id"],
     )
+
+
+def _probe_tables() -> None:
+    op.create_table(
+        "attacker_fingerprint_state",
+        sa.Column("uuid", sa.String(), nullable=False),
+        sa.Column("attacker_uuid", sa.String(), nullable=False),
+        sa.Column("port", sa.Integer(), nullable=False),
+        sa.Column("probe_type", sa.String(), nullable=False),
+        sa.Column("last_hash", sa.String(), nullable=False),
+        sa.Column("last_seen", UTC, nullable=False),
+        sa.Column("rotation_count", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["attacker_uuid"],
+            ["attackers.uuid"],
+            name=op.f("fk_attacker_fingerprint_state_attacker_uuid_attackers"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("uuid", name=op.f("pk_attacker_fingerprint_state")),
+        sa.UniqueConstraint(
+            "attacker_uuid",
+            "port",
+            "probe_type",
+            name=op.f("uq_attacker_fingerprint_state_attacker_uuid_port_probe_type"),
+        ),
+    )
+    op.create_index(
+        op.f("ix_attacker_fingerprint_state_last_hash"), "attacker_fingerprint_state", ["last_hash"]
+    )
+    op.create_table(
+        "probe_rounds",
+        sa.Column("attacker_uuid", sa.String(), nullable=False),
+        sa.Column("ip", sa.String(), nullable=False),
+        sa.Column("due_at", UTC, nullable=True),
+        sa.Column("lease_until", UTC, nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("started_at", UTC, nullable=True),
+        sa.Column("finished_at", UTC, nullable=True),
+        sa.Column("done", sa.Text(), nullable=False),
+        sa.Column("pending", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["attacker_uuid"],
+            ["attackers.uuid"],
+            name=op.f("fk_probe_rounds_attacker_uuid_attackers"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("attacker_uuid", name=op.f("pk_probe_rounds")),
+    )
+    op.create_index(op.f("ix_probe_rounds_due_at"), "probe_rounds", ["due_at"])
