@@ -70,6 +70,7 @@ class Context:
         self.settings = settings
         self.bus = bus
         self.stopping = Stopping()
+        self.is_ready = asyncio.Event()
         self.health: dict[str, Any] = {}
         """Extra heartbeat fields."""
         self.reports: list[Callable[[], dict[str, Any]]] = []
@@ -93,6 +94,7 @@ class Context:
 
     def ready(self, status: str = "") -> None:
         """Tell the manager, and the bus, that the worker can do its job now."""
+        self.is_ready.set()
         self._beat_due.set()
         self._tell(lambda: tell_ready(status))
 
@@ -220,7 +222,7 @@ async def open_context(
     name: str,
     settings: Settings | None = None,
     *,
-    database: bool = True,
+    database: bool | Database = True,
     notifies: bool = True,
 ) -> AsyncIterator[Context]:
     """A worker's context with heartbeat, control and watchdog running; closes all of it.
@@ -228,19 +230,21 @@ async def open_context(
     Args:
         name: the worker's name in the fleet ("collect", "decoy@ssh").
         settings: default: from the environment.
-        database: open the database and check its version. Decoys and the bus have none.
+        database: open the database and check its version. Decoys and the bus have none. An open
+            one is used and left open: workers that share a process share its connections.
         notifies: speak to the manager (NOTIFY_SOCKET). False where several share a process.
     Raises:
         SettingsError, DatabaseMissing, DatabaseBehind: each says what to do.
     """
     settings = settings or Settings.from_env()
-    db = _make_database(settings) if database else None
+    own = _make_database(settings) if database is True else None
+    db = own if database is True else database or None
     bus = BusClient(settings.bus_socket, name, enabled=settings.bus_enabled)
     ctx = Context(name, settings, bus, db, notifies=notifies)
     tasks: list[asyncio.Task[None]] = []
     try:
-        if db is not None:
-            await db.open()
+        if own is not None:
+            await own.open()
         bus.listen(topics.control(name), ctx.obey)
         await bus.connect()
         tasks.append(asyncio.create_task(ctx.beat(), name=f"beat:{name}"))
@@ -251,8 +255,8 @@ async def open_context(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await bus.close()
-        if db is not None:
-            await db.close()
+        if own is not None:
+            await own.close()
 
 
 async def conduct(ctx: Context, main: Main) -> None:

@@ -23,6 +23,8 @@ OWN = {
     "token": "Print a bearer token for the REST interface.",
     "deckies": "List the deckies: what is wanted of each, and how it is.",
     "mutate": "Ask for other services on deckies.",
+    "supervise": "Host workers as tasks of one process, to compare.",
+    "geo": "Compile, or ask, the table of countries and systems.",
     "migrate": "Bring the database to this program's revision.",
 }
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from decnet.bus.broker import Broker
 from decnet.context import Context, run_worker
 
+DATABASE = False
+
 
 async def main(ctx: Context) -> None:
     """Serve until told to stop."""
@@ -29,7 +31,7 @@ async def main(ctx: Context) -> None:
 
 def run() -> None:
     """The worker, under the zygote or alone."""
-    run_worker("bus", main, database=False)
+    run_worker("bus", main, database=DATABASE)
 
 
 if __name__ == "__main__":
