@@ -25,6 +25,7 @@ OWN = {
     "mutate": "Ask for other services on deckies.",
     "supervise": "Host workers as tasks of one process, to compare.",
     "geo": "Compile, or ask, the table of countries and systems.",
+    "webhooks": "Tell other systems what happens: signed HTTP requests.",
     "migrate": "Bring the database to this program's revision.",
 }
 

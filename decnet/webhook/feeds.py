@@ -47,6 +47,9 @@ class Feed(Protocol):
     async def end(self, session: AsyncSession) -> Any:
         """The cursor behind all that is there."""
 
+    async def skip(self, session: AsyncSession, since: Any) -> Any:
+        """The cursor to go on from while nobody asks for the events."""
+
     async def read(self, session: AsyncSession, since: Any, most: int) -> tuple[list[Event], Any]:
         """Events behind a cursor, and the cursor behind them."""
 
@@ -64,6 +67,10 @@ class Rows:
     async def end(self, session: AsyncSession) -> int:
         """The last id."""
         return await session.scalar(select(func.max(_id(self.table)))) or 0
+
+    async def skip(self, session: AsyncSession, since: Any) -> int:
+        """The end."""
+        return max(int(since), await self.end(session))
 
     async def read(self, session: AsyncSession, since: Any, most: int) -> tuple[list[Event], int]:
         """The next rows."""
@@ -87,6 +94,10 @@ class Attackers:
     async def end(self, session: AsyncSession) -> int:
         """Where the profiler is."""
         return int(await cursors.get(session, PROFILER_CURSOR, 0))
+
+    async def skip(self, session: AsyncSession, since: Any) -> int:
+        """The end."""
+        return max(int(since), await self.end(session))
 
     async def read(self, session: AsyncSession, since: Any, most: int) -> tuple[list[Event], int]:
         """First sights, and a profile for each address that the rows speak of."""

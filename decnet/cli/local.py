@@ -1,0 +1,45 @@
+"""The command line's way to the database and the bus of this machine, for one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from decnet.bus.client import BusClient
+from decnet.db.engine import Database
+from decnet.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+T = TypeVar("T")
+
+
+def transact(work: Callable[[AsyncSession], Awaitable[T]], *tell: str) -> T:
+    """Do `work` in one transaction, then publish an empty event on each topic of `tell`.
+
+    Raises:
+        ZygoteError: no database, or of another version; the way out is in its hint.
+    """
+
+    async def run() -> T:
+        settings = Settings.from_env()
+        database = Database(settings.db_url, connections=1)
+        await database.open()
+        try:
+            result = await database.write(work)
+        finally:
+            await database.close()
+        if tell and settings.bus_enabled:
+            bus = BusClient(settings.bus_socket, "decnetctl")
+            try:
+                if await bus.connect():  # else the worker finds out by itself
+                    for topic in tell:
+                        bus.publish(topic, {})
+                    await bus.flush()
+            finally:
+                await bus.close()
+        return result
+
+    return asyncio.run(run())

@@ -1,0 +1,252 @@
+"""The webhook worker: feeds into the outbox, the outbox into lanes, outcomes into the database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy.exc import StatementError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from decnet.bus import subscription, topics
+from decnet.context import Context
+from decnet.db import cursors
+from decnet.db.errors import StorageError
+from decnet.wake import Wake
+from decnet.webhook import outbox
+from decnet.webhook.event import Event, bounded
+from decnet.webhook.feeds import BY_ID, CURSOR_PREFIX, Feed
+from decnet.webhook.feeds_timed import by_time
+from decnet.webhook.lane import Lane
+from decnet.webhook.outbox import Done, Enqueued, Item
+from decnet.webhook.patterns import is_transient, wants_from_bus
+from decnet.webhook.sender import Receiver, Sender
+from decnet.webhook.settings import WebhookSettings
+
+log = logging.getLogger("decnet.webhook")
+
+INTAKE_MOST = 1024
+"""Events from the bus that wait to be stored; more drop the oldest, counted."""
+PRUNE_SECONDS = 60.0
+
+
+def all_feeds() -> tuple[Feed, ...]:
+    """Every feed of this program."""
+    return (*BY_ID, *by_time())
+
+
+class Engine:
+    """The worker's state; all that counts of it is in the database."""
+
+    def __init__(self, ctx: Context, settings: WebhookSettings) -> None:
+        self._ctx = ctx
+        self._settings = settings
+        self._feeds = all_feeds()
+        self._derived = [pattern for feed in self._feeds for pattern in feed.patterns]
+        self._sender = Sender(settings)
+        self._subscribed: list[Receiver] = []
+        self._off: set[str] = set()
+        self._lanes: dict[str, Lane] = {}
+        self._listening: set[str] = set()
+        self._intake: deque[Event] = deque(maxlen=INTAKE_MOST)
+        self._last_seen = ""
+        self._wake: Wake | None = None
+        self._done: list[tuple[Done, asyncio.Future[bool]]] = []
+        self._done_news = asyncio.Event()
+        self._recorder: asyncio.Task[None] | None = None
+        self._pruned = time.monotonic()
+        self._counts = {"delivered": 0, "failed": 0, "enqueued": 0, "dropped_full": 0}
+        self._counts |= {"dropped_bus": 0, "dropped_transient": 0, "auto_disabled": 0}
+        self._depth = {outbox.PENDING: 0, outbox.DEAD: 0}
+
+    def health(self) -> dict[str, Any]:
+        """For the heartbeat."""
+        counts = dict(self._counts)
+        for lane in self._lanes.values():
+            counts["delivered"] += lane.delivered
+            counts["failed"] += lane.failed
+            counts["dropped_transient"] += lane.dropped
+        return {**counts, **self._depth, "lanes": len(self._lanes), "tries": self._sender.tries}
+
+    async def open(self, wake: Wake) -> None:
+        """Begin: cursors, the recorder, the lanes."""
+        self._wake = wake
+        await self._ctx.write(lambda session: outbox.start_cursors(session, self._feeds))
+        self._recorder = asyncio.create_task(self._record_all(), name="webhook:recorder")
+        await self.reload()
+
+    async def close(self) -> None:
+        """Let deliveries in progress end, note them, close all connections."""
+        for pattern in self._listening:
+            self._ctx.bus.forget(pattern, self._on_event)
+        await self._close_lanes(list(self._lanes))
+        if self._recorder is not None:
+            self._recorder.cancel()
+            await asyncio.gather(self._recorder, return_exceptions=True)
+        await self._sender.close()
+
+    async def tick(self) -> bool:
+        """Look at the subscriptions, the bus's events and every feed; True if there is more."""
+        if self._recorder is not None and self._recorder.done():
+            self._recorder.result()
+        await self.reload()
+        more = await self._store_intake()
+        for feed in self._feeds:
+            more |= await self._advance(feed)
+        if time.monotonic() - self._pruned > PRUNE_SECONDS:
+            self._counts["dropped_full"] += await self._ctx.write(outbox.prune)
+            self._pruned = time.monotonic()
+        async with self._ctx.db.session() as session:
+            self._depth = await outbox.depth(session)
+        for lane in self._lanes.values():
+            lane.hint()  # replayed rows come from another process
+        return more
+
+    async def reload(self) -> None:
+        """Make lanes and bus patterns what the table says."""
+        async with self._ctx.db.session() as session:
+            subscribed, off = await outbox.receivers(session)
+        if subscribed == self._subscribed and off == self._off:
+            return
+        self._subscribed, self._off = subscribed, off
+        active = {r.uuid: r for r in subscribed if r.uuid not in off}
+        changed = [uuid for uuid, lane in self._lanes.items() if active.get(uuid) != lane.receiver]
+        await self._close_lanes(changed)
+        await self._sender.keep(list(active.values()))
+        for uuid, receiver in active.items():
+            if uuid not in self._lanes:
+                self._lanes[uuid] = Lane(receiver, self._sender, self._load, self._record)
+        self._listen({pattern for receiver in subscribed for pattern in receiver.patterns})
+        log.info("%d subscriptions, %d of them deliver", len(subscribed), len(self._lanes))
+
+    # -- from the bus
+
+    def _listen(self, wanted: set[str]) -> None:
+        for pattern in self._listening - wanted:
+            self._ctx.bus.forget(pattern, self._on_event)
+        for pattern in wanted - self._listening:
+            self._ctx.bus.listen(pattern, self._on_event)
+        self._listening = wanted
+
+    def _on_event(self, event: subscription.Event) -> None:
+        # One call for each of our patterns that the event matches.
+        if not event.id or event.id == self._last_seen:
+            return
+        self._last_seen = event.id
+        assert self._wake is not None
+        told = Event(event.id, event.topic, event.type, event.ts, bounded(event.payload))
+        if is_transient(event.topic):
+            if event.topic == topics.SYSTEM_LOG:
+                self._wake.hint()
+            for lane in self._lanes.values():
+                if wants_from_bus(lane.receiver.patterns, event.topic):
+                    lane.push(told)
+            return
+        self._wake.hint()
+        if any(topics.matches(pattern, event.topic) for pattern in self._derived):
+            return  # the database has it, or will
+        if len(self._intake) == INTAKE_MOST:
+            self._counts["dropped_bus"] += 1
+        self._intake.append(told)
+
+    async def _store_intake(self) -> bool:
+        events = [self._intake.popleft() for _ in range(min(len(self._intake), outbox.BATCH))]
+        if events:
+            self._tell(
+                await self._ctx.write(
+                    lambda session: outbox.enqueue(
+                        session, events, self._subscribed, self._settings.queue_most
+                    )
+                )
+            )
+        return bool(self._intake)
+
+    # -- from the database
+
+    async def _advance(self, feed: Feed) -> bool:
+        """Move one feed on by a batch; True if it moved."""
+        async with self._ctx.db.session() as session:
+            since, until, events = await outbox.look(session, feed, self._subscribed)
+        if since == until and not events:
+            return False
+        key = CURSOR_PREFIX + feed.name
+
+        async def work(session: AsyncSession) -> Enqueued:
+            # Read without the write lock; nobody else moves this cursor, or we look again.
+            if await cursors.get(session, key) != since:
+                return Enqueued()
+            told = await outbox.enqueue(
+                session, events, self._subscribed, self._settings.queue_most
+            )
+            await cursors.set(session, key, until)
+            return told
+
+        self._tell(await self._ctx.write(work))
+        return bool(events) or until != since
+
+    def _tell(self, told: Enqueued) -> None:
+        self._counts["enqueued"] += told.events
+        self._counts["dropped_full"] += told.dropped
+        for uuid in told.receivers & self._lanes.keys():
+            self._lanes[uuid].hint()
+
+    # -- to the lanes, and back
+
+    async def _load(self, uuid: str, most: int, skip: Iterable[int]) -> list[Item]:
+        async with self._ctx.db.session() as session:
+            return await outbox.pending(session, uuid, most, skip)
+
+    async def _record(self, done: Done) -> bool:
+        noted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._done.append((done, noted))
+        self._done_news.set()
+        return await noted
+
+    async def _record_all(self) -> None:
+        """All outcomes that are there, in one transaction after the other."""
+        while True:
+            await self._done_news.wait()
+            self._done_news.clear()
+            batch, self._done = self._done, []
+            ok = True
+            with contextlib.suppress(StorageError):  # told to stop: they are delivered again
+                ok = await self._note([done for done, _ in batch])
+            for _, noted in batch:
+                if not noted.done():
+                    noted.set_result(ok)
+
+    async def _note(self, done: list[Done]) -> bool:
+        threshold = self._settings.threshold
+        try:
+            off = await self._ctx.write(lambda session: outbox.record(session, done, threshold))
+        except StatementError as error:
+            log.error("%d outcomes could not be noted: %s", len(done), error.orig)
+            return False
+        for uuid in off:
+            name = next((r.name for r in self._subscribed if r.uuid == uuid), uuid)
+            log.warning(
+                "webhook %r failed %d times in a row and is disabled; its events are kept;"
+                " see: decnetctl webhooks enable",
+                name,
+                threshold,
+            )
+            self._counts["auto_disabled"] += 1
+            lane = self._lanes.get(uuid)
+            if lane is not None:
+                lane.stop()
+        if off and self._wake is not None:
+            self._wake.hint()
+        return True
+
+    async def _close_lanes(self, uuids: list[str]) -> None:
+        lanes = [self._lanes.pop(uuid) for uuid in uuids]
+        await asyncio.gather(*(lane.close() for lane in lanes))
+        for lane in lanes:
+            self._counts["delivered"] += lane.delivered
+            self._counts["failed"] += lane.failed
+            self._counts["dropped_transient"] += lane.dropped
