@@ -32,7 +32,9 @@ class TtpTag(SQLModel, table=True):
     attacker_uuid: str | None = Field(
         default=None, foreign_key="attackers.uuid", ondelete="CASCADE"
     )
-    identity_uuid: str | None = Field(default=None, index=True)
+    identity_uuid: str | None = Field(
+        default=None, foreign_key="attacker_identities.uuid", ondelete="CASCADE", index=True
+    )
     session_id: str | None = Field(default=None, index=True)
     decky_id: str | None = None
     tactic: str

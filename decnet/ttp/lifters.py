@@ -86,6 +86,10 @@ class Lifter(BaseModel):
         """Whether `find` wants the past."""
         return False
 
+    def source_of(self, event: Event) -> str:
+        """The name of the window that the event belongs to; "" where it stands for itself."""
+        return ""
+
     def find(self, event: Event, past: Past) -> Finding | None:
         """A finding, or None.
 
@@ -134,7 +138,6 @@ class Burst(Lifter):
         return True
 
     def source_of(self, event: Event) -> str:
-        """The window's name."""
         return f"{event.attacker_ip}/{int(event.time.timestamp() // self.window_s)}"
 
     def find(self, event: Event, past: Past) -> Finding | None:

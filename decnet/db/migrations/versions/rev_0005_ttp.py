@@ -69,6 +69,12 @@ def upgrade() -> None:
             name=op.f("fk_ttp_tag_attacker_uuid_attackers"),
             ondelete="CASCADE",
         ),
+        sa.ForeignKeyConstraint(
+            ["identity_uuid"],
+            ["attacker_identities.uuid"],
+            name=op.f("fk_ttp_tag_identity_uuid_attacker_identities"),
+            ondelete="CASCADE",
+        ),
         sa.PrimaryKeyConstraint("uuid", name=op.f("pk_ttp_tag")),
     )
     op.create_index(
