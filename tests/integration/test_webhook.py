@@ -1,0 +1,363 @@
+"""The webhook worker against real receivers: what they get, and what becomes of bad ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import json
+import random
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from decnet.db import cursors
+from decnet.db.engine import Database
+from decnet.db.tables import Attacker, CanaryToken, CanaryTrigger, Credential, Log, TtpTag
+from decnet.webhook import store
+from tests.support.bus import DEADLINE, broker_process, bus_client, until
+from tests.support.decnet_env import migrated, query, worker
+from tests.support.receiver import SECRET, Receiver, receiver
+
+WEBHOOK = "decnet.workers.webhook"
+QUICK = {
+    "DECNET_WEBHOOK_ALLOW_PRIVATE": "true",
+    "DECNET_WEBHOOK_RETRY_MS": "20",
+    "DECNET_WEBHOOK_POLL_MS": "100",
+    "DECNET_BUS_ENABLED": "false",
+}
+NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+
+async def write(folder: Path, work: Callable[[Any], Awaitable[Any]]) -> Any:
+    database = Database(f"sqlite+aiosqlite:///{folder}/decnet.db")
+    await database.open()
+    try:
+        return await database.write(work)
+    finally:
+        await database.close()
+
+
+async def subscribe(folder: Path, name: str, url: str, *patterns: str, at_once: int = 1) -> None:
+    await write(
+        folder,
+        lambda s: store.add(s, name, url, patterns, secret=SECRET, concurrency=at_once),
+    )
+
+
+def line(number: int, ip: str = "192.0.2.1", kind: str = "connect", **fields: str) -> Log:
+    return Log(
+        timestamp=NOW + dt.timedelta(seconds=number),
+        decky="web-01",
+        service="http",
+        event_type=kind,
+        attacker_ip=ip,
+        raw_line="-",
+        fields={"number": str(number), **fields},
+    )
+
+
+async def store_lines(folder: Path, numbers: range) -> None:
+    async def work(session: Any) -> None:
+        session.add_all([line(number) for number in numbers])
+
+    await write(folder, work)
+
+
+@contextlib.asynccontextmanager
+async def setting(
+    tmp_path: Path, *patterns: str, at_once: int = 1, **options: Any
+) -> AsyncIterator[Receiver]:
+    """A database with one subscription, "siem", and its receiver."""
+    await asyncio.to_thread(migrated, tmp_path)
+    async with receiver(**options) as made:
+        await subscribe(tmp_path, "siem", made.url, *patterns, at_once=at_once)
+        yield made
+
+
+def row(folder: Path, columns: str, name: str = "siem") -> Any:
+    sql = f"SELECT {columns} FROM webhook_subscriptions WHERE name = '{name}'"
+    return query(folder / "decnet.db", sql)[0]
+
+
+async def test_webhook_delivers_what_the_database_says_without_a_bus(tmp_path: Path) -> None:
+    patterns = ("attacker.>", "credential.captured", "ttp.>", "canary.>", "system.log")
+    async with setting(tmp_path, *patterns) as siem, worker(tmp_path, WEBHOOK, **QUICK):
+
+        async def attack(session: Any) -> None:
+            session.add_all([line(1), line(2), line(3, "192.0.2.9")])
+            for ip, count in (("192.0.2.1", 2), ("192.0.2.9", 1)):
+                session.add(
+                    Attacker(
+                        uuid=f"uuid-{ip}", ip=ip, first_seen=NOW, last_seen=NOW, event_count=count
+                    )
+                )
+            session.add(
+                Credential(
+                    attacker_ip="192.0.2.1",
+                    decky_name="web-01",
+                    service="http",
+                    secret_sha256="0" * 64,
+                    secret_b64="",
+                    first_seen=NOW,
+                    last_seen=NOW,
+                )
+            )
+            token = CanaryToken(
+                name="bait", kind="http", callback_token="slug", fingerprint_nonce="n"
+            )
+            session.add(token)
+            await session.flush()
+            session.add(
+                CanaryTrigger(
+                    hit_id="hit", token_uuid=token.uuid, occurred_at=NOW, src_ip="192.0.2.1"
+                )
+            )
+            session.add(
+                TtpTag(
+                    uuid="tag",
+                    source_kind="command",
+                    source_id="1",
+                    attacker_uuid="uuid-192.0.2.1",
+                    tactic="TA0007",
+                    technique_id="T1082",
+                    confidence=0.5,
+                    rule_id="R0001",
+                    rule_version=1,
+                    attack_release="0",
+                    mitre_url="",
+                    observed_at=NOW,
+                )
+            )
+            # As the profiler leaves it: two of the three lines are in the profiles.
+            await cursors.set(session, "attacker_worker_cursor", 2)
+
+        await write(tmp_path, attack)
+        expected = [
+            *("attacker.observed", "attacker.scored", "credential.captured"),
+            *("system.log", "system.log", "system.log", "ttp.rule.fired.T1082", "ttp.tagged"),
+        ]
+
+        def told() -> list[str]:
+            return sorted(topic for topic in siem.topics() if not topic.startswith("canary"))
+
+        await until(lambda: len(siem.bodies) >= len(expected) + 2)
+        assert told() == sorted(expected)
+        canary = sorted(topic.split(".")[2] for topic in siem.topics() if "canary" in topic)
+        assert canary == ["placed", "triggered"]
+        assert not siem.wrong
+        observed = next(b for b in siem.bodies if b["topic"] == "attacker.observed")
+        assert observed["v"] == 1 and observed["type"] == "observed"
+        assert observed["payload"]["attacker_ip"] == "192.0.2.1"
+        assert observed["ts"] == (NOW + dt.timedelta(seconds=1)).timestamp()
+        head = siem.seen[0]
+        assert head["user-agent"] == "decnet-webhook/1.0"
+        assert head["host"] == f"127.0.0.1:{siem.port}"
+        assert head["x-decnet-event-topic"] in siem.topics()
+
+
+@pytest.mark.timeout(300)
+async def test_webhook_killed_in_mid_delivery_loses_nothing_and_repeats_ids(
+    tmp_path: Path,
+) -> None:
+    chance = random.Random(3)
+    async with setting(tmp_path, "system.log", at_once=3, delay=0.003) as siem:
+        for step in range(6):
+            async with worker(tmp_path, WEBHOOK, **QUICK) as running:
+                await store_lines(tmp_path, range(step * 50, step * 50 + 50))
+                goal = len(siem.bodies) + chance.randrange(3, 40)
+                await until(lambda: len(siem.bodies) >= min(goal, 300))  # noqa: B023
+                running.signal(signal.SIGKILL)
+                await running.ended()
+        async with worker(tmp_path, WEBHOOK, **QUICK):
+            await until(lambda: len(set(siem.ids())) == 300)
+            pending = "SELECT count(*) FROM webhook_outbox"
+            await until(lambda: query(tmp_path / "decnet.db", pending) == [(0,)])
+        by_id: dict[str, dict[str, Any]] = {}
+        for body in siem.bodies:
+            assert by_id.setdefault(body["id"], body) == body, "a repeat is the same event"
+        numbers = sorted(int(b["payload"]["fields"]["number"]) for b in by_id.values())
+        assert numbers == list(range(300))
+        assert len(siem.bodies) <= 300 + 6 * 3 + 6, "repeats are rare"
+        assert not siem.wrong
+
+
+async def test_webhook_retries_what_may_pass_and_buries_what_will_not(tmp_path: Path) -> None:
+    answers = [500, 429, 200, 400, 503, 503, 503, 503]
+    async with setting(tmp_path, "system.log", answers=answers) as siem:
+        async with worker(tmp_path, WEBHOOK, **QUICK):
+            await store_lines(tmp_path, range(4))
+            await until(lambda: len(siem.bodies) == 2)
+            tries = "SELECT outcome, attempts, status_code FROM webhook_deliveries ORDER BY id"
+            expected = [
+                ("delivered", 3, 200),
+                ("failed", 1, 400),
+                ("failed", 4, 503),
+                ("delivered", 1, 200),
+            ]
+            await until(lambda: query(tmp_path / "decnet.db", tries) == expected)
+            assert row(tmp_path, "consecutive_failures, delivered_count") == (0, 2)
+            dead = await write(tmp_path, lambda s: store.dead(s, "siem"))
+            assert [letter["last_error"] for letter in dead] == ["answered 503", "answered 400"]
+            assert await write(tmp_path, lambda s: store.replay(s, "siem")) == 2
+            await until(lambda: len(siem.bodies) == 4)
+            assert len(set(siem.ids())) == 4
+
+
+async def test_webhook_disables_after_failures_in_a_row_and_keeps_what_waits(
+    tmp_path: Path,
+) -> None:
+    async with setting(tmp_path, "system.log", default=400) as siem:
+        async with worker(tmp_path, WEBHOOK, **QUICK) as running:
+            await store_lines(tmp_path, range(8))
+            await until(lambda: row(tmp_path, "auto_disabled_at")[0] is not None)
+            assert len(siem.seen) == 5
+            await store_lines(tmp_path, range(8, 10))
+            pending = "SELECT count(*) FROM webhook_outbox WHERE state = 'pending'"
+            await until(lambda: query(tmp_path / "decnet.db", pending) == [(5,)])
+            assert len(siem.seen) == 5 and not siem.bodies
+            siem.default = 200
+            await write(tmp_path, lambda s: store.enable(s, "siem"))
+            await write(tmp_path, lambda s: store.replay(s, "siem"))
+            await until(lambda: len(siem.bodies) == 10)
+            assert SECRET not in running.log.read_text()
+            assert "disabled" in running.log.read_text()
+
+
+async def test_webhook_hanging_receiver_stops_nobody_else(tmp_path: Path) -> None:
+    async with setting(tmp_path, "system.log", default="hang") as _, receiver() as other:
+        await subscribe(tmp_path, "other", other.url, "system.log")
+        async with worker(tmp_path, WEBHOOK, **QUICK, DECNET_WEBHOOK_TIMEOUT_MS="300") as running:
+            await store_lines(tmp_path, range(20))
+            await until(lambda: len(other.bodies) == 20)
+            log = "SELECT error FROM webhook_deliveries WHERE outcome = 'failed'"
+            await until(lambda: query(tmp_path / "decnet.db", log))
+            assert query(tmp_path / "decnet.db", log)[0] == ("no answer within 0.3 s",)
+            running.signal(signal.SIGTERM)
+            assert await running.ended() == 0
+
+
+async def test_webhook_goes_to_no_private_address_and_follows_no_redirect(tmp_path: Path) -> None:
+    async with setting(tmp_path, "system.log") as inside:
+        moved = {"Location": inside.url}
+        async with receiver(default=302, headers=moved) as outside:
+            await subscribe(tmp_path, "by-name", f"http://localhost:{inside.port}/", "system.log")
+            await subscribe(
+                tmp_path, "by-number", f"http://2130706433:{inside.port}/", "system.log"
+            )
+            await store_lines(tmp_path, range(1))
+            strict = {**QUICK, "DECNET_WEBHOOK_ALLOW_PRIVATE": "false"}
+            log = "SELECT count(*) FROM webhook_deliveries WHERE error LIKE 'refused: %loopback%'"
+            async with worker(tmp_path, WEBHOOK, **strict):
+                await until(lambda: query(tmp_path / "decnet.db", log) == [(3,)])
+            assert not inside.seen
+            await subscribe(tmp_path, "moved", outside.url, "system.log")
+            await write(tmp_path, lambda s: store.remove(s, "siem"))
+            await store_lines(tmp_path, range(1, 2))
+            log = (
+                "SELECT status_code, attempts FROM webhook_deliveries WHERE error LIKE '%redirect%'"
+            )
+            async with worker(tmp_path, WEBHOOK, **QUICK):
+                await until(lambda: query(tmp_path / "decnet.db", log) == [(302, 1)])
+            assert len(outside.seen) == 1
+            assert "moved" not in [body["payload"].get("name") for body in inside.bodies]
+
+
+async def test_webhook_speaks_tls_to_the_name_at_the_checked_address(tmp_path: Path) -> None:
+    await asyncio.to_thread(migrated, tmp_path)
+    authority = trustme.CA()
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    names: list[str | None] = []
+    served.set_servername_callback(lambda _, name, __: names.append(name))
+    authority.issue_cert("localhost").configure_cert(served)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with receiver(tls=served) as siem:
+        await subscribe(tmp_path, "good", f"https://localhost:{siem.port}/x", "system.log")
+        await subscribe(tmp_path, "bad", f"https://127.0.0.1:{siem.port}/x", "system.log")
+        async with worker(tmp_path, WEBHOOK, **QUICK, SSL_CERT_FILE=str(tmp_path / "ca.pem")):
+            await store_lines(tmp_path, range(1))
+            await until(lambda: siem.bodies)
+            log = "SELECT error FROM webhook_deliveries WHERE outcome = 'failed'"
+            await until(lambda: query(tmp_path / "decnet.db", log))
+            assert "certificate" in query(tmp_path / "decnet.db", log)[0][0].lower()
+        assert "localhost" in names
+        assert siem.seen[0]["host"] == f"localhost:{siem.port}"
+        assert len(siem.bodies) == 1
+
+
+async def test_webhook_forwards_heartbeats_and_rare_topics_from_the_bus(tmp_path: Path) -> None:
+    async with (
+        setting(tmp_path, "system.>", "topology.>", at_once=2) as siem,
+        broker_process(tmp_path) as broker,
+        bus_client(broker.path) as bus,
+    ):
+        quick = {k: v for k, v in QUICK.items() if k != "DECNET_BUS_ENABLED"}
+        async with worker(tmp_path, WEBHOOK, **quick):
+
+            def poke() -> bool:
+                bus.publish("system.prober.health", {"worker": "prober"})
+                return "system.prober.health" in siem.topics()
+
+            await until(poke)
+            bus.publish("topology.one.status", {"state": "running"})
+            bus.publish("system.log", {"component": "collector", "flushed": 1, "position": 1})
+            await until(lambda: {"topology.one.status", "system.log"} <= set(siem.topics()))
+            summary = next(b for b in siem.bodies if b["topic"] == "system.log")
+            assert summary["payload"]["flushed"] == 1
+            assert len(siem.ids()) == len(set(siem.ids()))
+            stored = "SELECT topic FROM webhook_events"
+            assert query(tmp_path / "decnet.db", stored) == [("topology.one.status",)]
+
+
+async def test_webhook_full_queue_drops_the_oldest_and_counts(tmp_path: Path) -> None:
+    async with setting(tmp_path, "system.log", default="hang") as siem:
+        async with worker(tmp_path, WEBHOOK, **QUICK, DECNET_WEBHOOK_QUEUE_MAX="30"):
+            await store_lines(tmp_path, range(100))
+            await until(lambda: row(tmp_path, "dropped_count") == (70,))
+            siem.default = 200
+        async with worker(tmp_path, WEBHOOK, **QUICK):
+            await until(lambda: len(siem.bodies) >= 30)
+        numbers = sorted(int(b["payload"]["fields"]["number"]) for b in siem.bodies)
+        assert numbers[-30:] == list(range(70, 100))
+
+
+async def test_webhook_command_line(tmp_path: Path) -> None:
+    await asyncio.to_thread(migrated, tmp_path)
+
+    async def ctl(*words: str) -> subprocess.CompletedProcess[str]:
+        env = {"DECNET_STATE_DIR": str(tmp_path), **QUICK, "PATH": "/usr/bin:/bin"}
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "decnet.cli.app", "webhooks", *words],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            cwd=Path(__file__).resolve().parents[2],
+        )
+
+    async with receiver(answers=[500, 500, 500, 500]) as siem:
+        added = await ctl("add", "siem", siem.url, "canary.>", "--secret", SECRET, "--json")
+        assert json.loads(added.stdout)["secret"] == SECRET, added.stderr
+        listed = await ctl("list", "--json")
+        assert json.loads(listed.stdout)[0]["topic_patterns"] == ["canary.>"]
+        assert SECRET not in listed.stdout + (await ctl("list")).stdout
+        refused = await ctl("test", "siem")
+        assert refused.returncode == 1 and "answered 500" in refused.stderr
+        assert (await ctl("test", "siem")).returncode == 0
+        assert siem.topics() == ["system.webhook.test"] and not siem.wrong
+        twice = await ctl("add", "siem", siem.url)
+        assert twice.returncode == 2 and "take another name" in twice.stderr
+        assert (await ctl("add", "x", "ftp://a/")).returncode == 2
+        assert (await ctl("add", "x", siem.url, "a..b")).returncode == 2
+        for verb in ("dead", "log", "replay", "disable", "enable"):
+            assert (await ctl(verb, "siem")).returncode == 0
+        assert (await ctl("remove", "siem")).returncode == 0
+        assert (await ctl("dead", "siem")).returncode == 2
