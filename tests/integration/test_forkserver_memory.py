@@ -36,7 +36,7 @@ def test_memory_of_an_idle_worker_on_asyncio_is_below_one_megabyte(tmp_path: Pat
     manager = MiniManager(tmp_path / "zygote.log", cwd=tmp_path)
     try:
         report = manager.bake(preload=("memory_floor",))
-        assert not report["skipped"]
+        assert [s["name"] for s in report["skipped"]] in ([], ["collapse"])
         run = {"kind": "function", "target": "memory_floor:main"}
         # The first worker also maps pages of libraries that nobody had touched before.
         assert manager.spawn("", run=run).line() == "running"

@@ -46,10 +46,10 @@ def test_pipeline_stops_at_an_error() -> None:
         pipeline.run(bake(), (Stage("one", stop), Stage("two", skip)))
 
 
-def test_pipeline_names_are_unique_and_the_heap_is_sealed_last() -> None:
+def test_pipeline_names_are_unique_and_the_heap_is_settled_last() -> None:
     names = [stage.name for stage in pipeline.STAGES]
     assert len(set(names)) == len(names)
-    assert names[-3:] == ["freeze", "seal", "final audit"]
+    assert names[-3:] == ["seal", "collapse", "final audit"]
 
 
 def test_selftest_agrees_with_the_version() -> None:

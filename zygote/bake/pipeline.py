@@ -1,10 +1,12 @@
 """The bake: from an empty interpreter to a floor that stays shared.
 
-    import → audit → warm → collect → trim → relocate → immortalise → freeze → seal → audit → ready
+    import → audit → warm → collect → trim → relocate → immortalise → freeze → seal → collapse →
+    audit → ready
 
 The order matters. Before the freeze the heap may still be walked and written; after it nothing
 may. `relocate` wants a heap whose free pages are gone; what it makes becomes immortal with all the
-rest; and `seal` comes when nobody makes or drops objects any more, so that no hole opens again.
+rest; `seal` comes when nobody makes or drops objects any more, so that no hole opens again, and
+`collapse` when no page comes or goes.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from zygote.bake import audit, collect, freeze, immortalise, relocate, seal, trim, warm
+from zygote.bake import audit, collapse, collect, freeze, immortalise, relocate, seal, trim, warm
 from zygote.bake.stage import Bake, Skipped, Stage
 
 STAGES = (
@@ -24,6 +26,7 @@ STAGES = (
     Stage("immortalise", immortalise.run),
     Stage("freeze", freeze.run),
     Stage("seal", seal.run),
+    Stage("collapse", collapse.run),
     Stage("final audit", audit.run),
 )
 """All stages after "import", which is the fork server's own (`zygote.forkserver.preload`)."""
