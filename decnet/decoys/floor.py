@@ -25,6 +25,12 @@ from decnet.workers.decoy import house_of
 SCRIPTS: dict[str, bytes] = {
     "http": b"GET / HTTP/1.1\r\nHost: warm\r\nConnection: close\r\n\r\n",
     "telnet": b"root\r\nwarm\r\nuname -a\r\nexit\r\n",
+    "ftp": b"USER root\r\nPASS warm\r\nPWD\r\nEPSV\r\nFEAT\r\nQUIT\r\n",
+    "smtp": b"EHLO warm\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"
+    b"DATA\r\nSubject: warm\r\n\r\nwarm\r\n.\r\nQUIT\r\n",
+    "redis": b"*1\r\n$4\r\nPING\r\nINFO\r\nCONFIG GET dir\r\nSET a b\r\nQUIT\r\n",
+    "mysql": b"\x25\x00\x00\x01\x00\x82\x00\x00\x00\x00\x00\x01\x21" + bytes(23) + b"root\0",
+    "tcp": b"warm",
 }
 
 
@@ -76,6 +82,7 @@ async def _visit_ssh(port: int) -> None:
 async def _visit(port: int, script: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(script)
+    writer.write_eof()
     await reader.read()
     writer.close()
     await writer.wait_closed()
