@@ -1,0 +1,189 @@
+"""clusterer: which addresses are one actor, which secrets travel, which habits hold.
+
+Five steps a tick, each a small transaction with its own durable cursor or queue: gather evidence
+from `logs`, place it (identities grow and merge), review (they split), correlate secrets, judge
+habits. Memory is that of a batch and its buckets, never that of all addresses. A step that fails
+does not stop the others; a single event that always fails is set aside.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from decnet.bus import topics
+from decnet.cluster import attribution, gather, place, reuse, review, times
+from decnet.cluster.merged import Outcome
+from decnet.cluster.settings import ClusterSettings
+from decnet.context import Context, open_context, run_worker
+from decnet.db.engine import Database
+from decnet.db.errors import StorageError
+from decnet.db.tables import Attacker, Credential, Log, utc_now
+from decnet.settings import Settings
+
+log = logging.getLogger("decnet.cluster")
+
+TRIES = 3
+"""Failures of a step in a row before it is helped over."""
+WAKES = (
+    *(topics.ATTACKER_OBSERVED, topics.ATTACKER_SCORED, topics.SYSTEM_LOG),
+    *(topics.CREDENTIAL_CAPTURED, "attacker.observation.>"),
+)
+
+
+class Clusterer:
+    """The worker between two ticks; all that counts of it is in the database."""
+
+    def __init__(self, ctx: Context, settings: ClusterSettings) -> None:
+        self._ctx = ctx
+        self._settings = settings
+        self._failures: Counter[str] = Counter()
+        self._done: Counter[str] = Counter()
+        self.lag = 0
+
+    async def prepare(self) -> None:
+        """Place all evidence anew where the limit changed since the last run."""
+        limit = self._settings.bucket_most
+        if await self._ctx.write(lambda session: gather.adopt_limit(session, limit)):
+            log.info("DECNET_CLUSTER_BUCKET_MOST is %d now: placing all evidence anew", limit)
+
+    def health(self) -> dict[str, Any]:
+        """For the heartbeat."""
+        told: dict[str, Any] = {"lag": self.lag, **self._done}
+        failing = {step: count for step, count in self._failures.items() if count}
+        return {**told, "failing": failing} if failing else told
+
+    async def tick(self) -> bool:
+        """One batch of each step; whether there may be more."""
+        limit = self._settings.bucket_most
+        busy = await self._try("gathered", self._gather)
+        placed = await self._try("placed", lambda: self._step(lambda s: place.place(s, limit)))
+        if not (busy or placed):
+            # Splits wait until all that is known is in its place.
+            busy |= await self._try("reviewed", self._review)
+        busy |= await self._try("times", lambda: self._step(times.follow))
+        busy |= await self._try("secrets", lambda: self._step(reuse.correlate))
+        busy |= await self._try("observations", lambda: self._step(attribution.renew))
+        async with self._ctx.db.session() as session:
+            self.lag = await gather.measure_lag(session)
+        return busy or placed
+
+    async def _gather(self) -> int:
+        return await self._ctx.write(
+            lambda session: gather.gather(
+                session, 1 if self._failures["gathered"] >= TRIES else gather.BATCH
+            )
+        )
+
+    async def _step(self, work: Callable[[AsyncSession], Awaitable[Outcome | int]]) -> int:
+        outcome = await self._ctx.write(work)
+        if isinstance(outcome, int):
+            return outcome
+        self.publish(outcome)
+        return outcome.count
+
+    async def _review(self) -> int:
+        async with self._ctx.db.session() as session:
+            plan = await review.plan(session, self._settings.bucket_most)
+        if plan is None:
+            return 0
+        if plan.too_big:
+            self._done["too_big"] += 1
+            log.warning("identity %s has too many addresses to be taken apart", plan.identity)
+        self.publish(await self._ctx.write(lambda session: review.split(session, plan)))
+        return 1
+
+    async def _try(self, name: str, step: Callable[[], Awaitable[int]]) -> bool:
+        """Run a step; what goes wrong in it is counted, and ends neither the others nor us."""
+        self._ctx.progress()
+        try:
+            count = await step()
+        except StorageError:
+            raise
+        except Exception:
+            self._failures[name] += 1
+            log.exception("the step %r failed (%d in a row)", name, self._failures[name])
+            if name == "gathered" and self._failures[name] > TRIES:
+                # One event at a time since the third failure: this one is it.
+                await self._ctx.write(gather.skip_one)
+                self._done["set_aside"] += 1
+                self._failures[name] = TRIES
+                return True
+            return False
+        self._failures[name] = 0
+        self._done[name] += count
+        return count > 0
+
+    def publish(self, outcome: Outcome) -> None:
+        """Hints, after the commit."""
+        for topic, payload in outcome.events:
+            self._ctx.bus.publish(topic, payload)
+
+
+async def main(ctx: Context) -> None:
+    """Cluster until told to stop."""
+    settings = ClusterSettings.from_env()
+    wake = await ctx.wake(*WAKES)
+    clusterer = Clusterer(ctx, settings)
+    await clusterer.prepare()
+    ctx.reports.append(clusterer.health)
+    ctx.ready("clustering")
+    while not ctx.stopping.is_set():
+        ctx.progress()
+        if not await clusterer.tick():
+            await wake.wait(settings.poll_seconds)
+
+
+async def rehearse(folder: Path) -> None:
+    """Cluster a few addresses in an empty folder; leaves no thread or connection behind."""
+    settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"})
+    await Database(settings.db_url).create_all()
+    async with open_context("clusterer", settings, notifies=False) as ctx:
+        clusterer = Clusterer(ctx, ClusterSettings())
+        await clusterer.prepare()
+        for number in range(6):
+            await ctx.write(functools.partial(_visit, number))
+            while await clusterer.tick():
+                pass
+
+
+async def _visit(number: int, session: AsyncSession) -> None:
+    now, ip = utc_now(), f"192.0.2.{number}"
+    session.add(
+        Log(
+            timestamp=now,
+            decky="warm",
+            service="ssh",
+            event_type="file_captured",
+            attacker_ip=ip,
+            raw_line="-",
+            fields={"hassh": f"{number % 2:032x}", "sha256": f"{number % 3:064x}"},
+        )
+    )
+    session.add(Attacker(ip=ip, first_seen=now, last_seen=now))
+    session.add(
+        Credential(
+            attacker_ip=ip,
+            decky_name=f"warm-{number % 2}",
+            service="ssh",
+            secret_sha256="0" * 64,
+            secret_b64="",
+            first_seen=now,
+            last_seen=now,
+        )
+    )
+
+
+def run() -> None:
+    """The worker, under the zygote or alone."""
+    run_worker("clusterer", main)
+
+
+if __name__ == "__main__":
+    run()
