@@ -1,0 +1,1 @@
+"""Looking back at attackers: what their own machines show to whoever asks."""
