@@ -26,6 +26,7 @@ OWN = {
     "supervise": "Host workers as tasks of one process, to compare.",
     "geo": "Compile, or ask, the table of countries and systems.",
     "webhooks": "Tell other systems what happens: signed HTTP requests.",
+    "ca": "Make certificates for shipping logs between machines.",
     "migrate": "Bring the database to this program's revision.",
 }
 
@@ -37,10 +38,11 @@ def extend(app: App) -> None:
 
 
 def before_up() -> None:
-    """What a fleet needs before its manager starts: the database, at this program's revision."""
-    from decnet.run.prepare import migrate
+    """What a fleet needs before its manager starts: its database, and its certificates."""
+    from decnet.run.prepare import certificates, migrate
 
     migrate()
+    certificates()
 
 
 def main() -> int:

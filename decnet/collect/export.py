@@ -171,6 +171,14 @@ class Appender:
         # More there than this: written before a kill, and compared with what comes next.
         self._is_sure = there <= len(data)
 
+    def sync(self) -> None:
+        """Make what was written survive a power cut.
+
+        Raises:
+            OSError: the disk says no.
+        """
+        os.fdatasync(self._handle)
+
     def advance(self, count: int) -> None:
         """The place moves behind what was appended."""
         self.place = Place(self.place.inode, self.place.offset + count)

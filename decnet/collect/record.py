@@ -82,9 +82,7 @@ def read_line(line: bytes, source: str, now: dt.datetime) -> Record:
     msg = None if message.msg is None else clean(message.msg)
     if not message.elements and msg:
         fields |= _typed(msg)
-    if source.startswith(SHIPPED):
-        # By its certificate; whatever the line says of itself does not count.
-        fields[SOURCE_FIELD] = clean(source.removeprefix(SHIPPED))
+    fields |= _shipped(source)
     time = message.timestamp
     return Record(
         timestamp=now if time is None or time > now + AHEAD else time,
@@ -111,6 +109,7 @@ def fault(
     fields = {"reason": reason, "size": str(size or len(line))}
     if detail:
         fields["detail"] = detail
+    fields |= _shipped(source)
     if shortened or len(line) > HEAD_MOST:
         fields["truncated"] = "raw_line"
     return Record(
@@ -123,6 +122,13 @@ def fault(
         fields=fields,
         fault=reason,
     )
+
+
+def _shipped(source: str) -> dict[str, str]:
+    """The machine that sent it, by its certificate: whatever the line itself says of that."""
+    if not source.startswith(SHIPPED):
+        return {}
+    return {SOURCE_FIELD: clean(source.removeprefix(SHIPPED))}
 
 
 def _decode(text: str, now: dt.datetime) -> rfc5424.Message:

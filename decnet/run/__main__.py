@@ -23,7 +23,7 @@ from rich.live import Live
 from decnet.run import screen
 from decnet.run.cold import free_port
 from decnet.run.manager import Manager, running
-from decnet.run.prepare import migrate
+from decnet.run.prepare import certificates, migrate
 from decnet.run.probe import memory, probe
 from decnet.settings import Settings
 from zygote.errors import Exit, ZygoteError
@@ -31,7 +31,12 @@ from zygote.fleet import where
 
 FLEET = Path(__file__).resolve().parent.parent / "fleet.toml"
 REFRESH_SECONDS = 2.0
-PORTS = ("DECNET_API_PORT", "DECNET_DECOY_SSH_PORT", "DECNET_DECOY_HTTP_PORT")
+PORTS = (
+    "DECNET_API_PORT",
+    "DECNET_DECOY_SSH_PORT",
+    "DECNET_DECOY_HTTP_PORT",
+    "DECNET_SWARM_SYSLOG_PORT",
+)
 
 
 def main() -> int:
@@ -84,6 +89,7 @@ async def run(given: argparse.Namespace, console: Console) -> int:
     settings = Settings.from_env()
     settings.prepare()
     migrate()
+    certificates()
     runtime_dir = where.runtime_dir(str(FLEET), None)
     log = settings.state_dir / "manager.log"
     stopped = asyncio.Event()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+from decnet.settings import Settings
+from decnet.ship.options import KEY, ship_folder
 from zygote.errors import ZygoteError
 
 
@@ -25,3 +28,22 @@ def migrate() -> None:
             hint=" ".join(said[1:]).replace("hint: ", "").strip(),
             exit_code=done.returncode,
         )
+
+
+def certificates() -> None:
+    """Make the authority and the certificates of this machine's forwarder and listener, once.
+
+    On an agent (DECNET_MODE=agent) they come from its master; nothing is made there, nor where a
+    folder has a bundle that somebody put into it.
+
+    Raises:
+        ZygoteError: the folder cannot be written.
+    """
+    folder = ship_folder(Settings.from_env().state_dir)
+    if os.environ.get("DECNET_MODE", "").strip().lower() == "agent":
+        return
+    if (folder / "ca" / "ca.key").exists() or (folder / KEY).exists():
+        return
+    from decnet.ship.certs import init  # late: needed at the first start only
+
+    init(folder, with_agent=not (folder / "agent" / KEY).exists())
