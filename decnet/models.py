@@ -221,3 +221,31 @@ class FingerprintRotated(Payload):
     old_hash: Name
     new_hash: Name
     rotation_count: Annotated[int, Field(ge=1)]
+
+
+class CanaryPlaced(Payload):
+    """`canary.<id>.placed`: a token was made."""
+
+    token_id: Name
+    kind: Name = ""
+    decky_name: Name | None = None
+    placement_path: str | None = None
+
+
+class CanaryTriggered(Payload):
+    """`canary.<id>.triggered`: bait called home, by HTTP or by DNS."""
+
+    token_id: Name
+    trigger_id: Annotated[int, Field(ge=0)]
+    decky_name: Name | None = None
+    src_ip: Address
+    user_agent: str | None = None
+    request_path: str | None = None
+    dns_qname: Name | None = None
+
+
+class CanaryRevoked(Payload):
+    """`canary.<id>.revoked`: its hits count no more."""
+
+    token_id: Name
+    reason: str | None = None
