@@ -25,6 +25,7 @@ OWN = {
     "mutate": "Ask for other services on deckies.",
     "supervise": "Host workers as tasks of one process, to compare.",
     "geo": "Compile, or ask, the table of countries and systems.",
+    "canary": "Bait that calls home: make it, plant it, see who took it.",
     "webhooks": "Tell other systems what happens: signed HTTP requests.",
     "ca": "Make certificates for shipping logs between machines.",
     "migrate": "Bring the database to this program's revision.",
