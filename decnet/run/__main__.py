@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.live import Live
 
 from decnet.run import screen
-from decnet.run.cold import free_port
 from decnet.run.manager import Manager, running
+from decnet.run.ports import free_ports
 from decnet.run.prepare import certificates, migrate
 from decnet.run.probe import memory, probe
 from decnet.settings import Settings
@@ -31,12 +31,6 @@ from zygote.fleet import where
 
 FLEET = Path(__file__).resolve().parent.parent / "fleet.toml"
 REFRESH_SECONDS = 2.0
-PORTS = (
-    "DECNET_API_PORT",
-    "DECNET_DECOY_SSH_PORT",
-    "DECNET_DECOY_HTTP_PORT",
-    "DECNET_SWARM_SYSLOG_PORT",
-)
 
 
 def main() -> int:
@@ -74,13 +68,10 @@ def surroundings(scratch: bool) -> Iterator[dict[str, str]]:
         return
     with tempfile.TemporaryDirectory(prefix="decnet-") as folder:
         state, runtime = Path(folder) / "state", Path(folder) / "run"
-        ports: set[int] = set()
-        while len(ports) < len(PORTS):
-            ports.add(free_port())
         yield {
             "DECNET_STATE_DIR": str(state),
             "ZYGOTE_RUNTIME_DIR": str(runtime),
-            **{name: str(port) for name, port in zip(PORTS, ports, strict=True)},
+            **free_ports(),
         }
 
 

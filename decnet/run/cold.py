@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from decnet.run.ports import free_ports
 from zygote.sys import procfs
 
 READY_TIMEOUT_SECONDS = 180.0
@@ -100,17 +101,7 @@ def _scratch_environment(folder: str) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("DECNET_", "ZYGOTE_"))}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     env["DECNET_STATE_DIR"] = folder
-    for name in ("DECNET_API_PORT", "DECNET_DECOY_SSH_PORT", "DECNET_DECOY_HTTP_PORT"):
-        env[name] = str(free_port())
-    return env
-
-
-def free_port() -> int:
-    """A TCP port that is free on the loopback interface at this moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    return env | free_ports()
 
 
 def _wait_ready(

@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from decnet.decoys.catalogue import PORT_STEP
 from decnet.settings import Settings
 from zygote.control.interface import WorkerState
 
@@ -47,18 +48,22 @@ def fleet(
         time.time(),
         {"pss_kib": 0, "uss_kib": 0, "private_dirty_kib": 0, "pagetables_kib": 0},
     )
-    for worker in workers:
-        figures = memory.get(worker.pid or 0, {})
-        _sum(total, figures)
+    for name, group in groups(workers):
+        worker, rows = group[0], [memory.get(w.pid or 0, {}) for w in group]
+        figures: dict[str, Any] = dict.fromkeys(total, 0) if len(group) > 1 else dict(rows[0])
+        for row in rows:
+            _sum(total, row)
+            if len(group) > 1:
+                _sum(figures, row)
         age = f"{now - worker.started_at:.0f}s" if worker.started_at and worker.pid else "-"
         style = {"ready": "green", "failed": "red", "backoff": "yellow"}.get(worker.state, "")
         table.add_row(
-            worker.name,
+            name,
             Text(worker.state, style=style),
-            str(worker.pid or "-"),
+            str(worker.pid or "-") if len(group) == 1 else f"{len(group)} of them",
             age,
             *_figures(figures),
-            str(worker.restarts),
+            str(sum(w.restarts for w in group)),
         )
     for name, pid in others:
         figures = memory.get(pid, {})
@@ -66,6 +71,19 @@ def fleet(
         table.add_row(Text(name, style="dim"), "", str(pid), "", *_figures(figures), "")
     table.add_row(Text("all", style="bold"), "", "", "", *_figures({"rss_kib": None, **total}), "")
     return table
+
+
+def groups(workers: list[WorkerState]) -> list[tuple[str, list[WorkerState]]]:
+    """The workers in their order, decoys of one kind and state as one row with a name."""
+    found: dict[tuple[str, str], list[WorkerState]] = {}
+    for worker in workers:
+        kind, _, number = worker.name.partition("-")
+        is_decoy = worker.name.startswith("decoy@") and (number.isdigit() or not number)
+        found.setdefault((kind if is_decoy else worker.name, worker.state), []).append(worker)
+    return [
+        (group[0].name if len(group) == 1 else f"{name} …", group)
+        for (name, _), group in found.items()
+    ]
 
 
 def _figures(figures: dict[str, Any]) -> list[str]:
@@ -102,7 +120,7 @@ def comparison(memory: dict[int, dict[str, Any]], cold: dict[str, Any] | None) -
 
 def howto(settings: Settings) -> str:
     """How to attack the fleet, look at it and steer it; one block of plain text."""
-    host = settings.decoy_host
+    host, ports = settings.decoy_host, settings.decoy_ports
     # What this run was told by the environment, another terminal must be told as well.
     told = [
         f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(("DECNET_", "ZYGOTE_"))
@@ -110,8 +128,15 @@ def howto(settings: Settings) -> str:
     return "\n".join(
         (
             "Attack it (any password may be tried):",
-            f"  ssh -p {settings.decoy_ssh_port} root@{host}",
-            f"  curl -i http://{host}:{settings.decoy_http_port}/",
+            f"  ssh -p {ports['ssh']} root@{host}",
+            f"  curl -i http://{host}:{ports['http']}/",
+            f"  telnet {host} {ports['telnet']}",
+            f"  curl -T FILE ftp://root:x@{host}:{ports['ftp']}/incoming/",
+            f"  swaks -s {host}:{ports['smtp']} -t you@example.com",
+            f"  redis-cli -h {host} -p {ports['redis']} info",
+            f"  mysql --skip-ssl -h {host} -P {ports['mysql']} -u root -psecret",
+            f"  nc {host} {ports['tcp']}",
+            f"  (on decky-02, decky-03, …: a port {PORT_STEP} higher each)",
             "Look at it, from another terminal:",
             *([f"  export {' '.join(told)}"] if told else []),
             "  .venv/bin/decnetctl visits -f    (or ps, top, status, logs -f, attackers)",

@@ -34,6 +34,7 @@ def test_probe_prints_one_object_with_the_visit_and_every_process(tmp_path: Path
     assert {"system.log", "attacker.scored"} <= set(report["bus"])
     names = {row["name"] for row in report["workers"]}
     assert names >= {"bus", "collect", "profiler", "api", "decoy@ssh", "decoy@http"}
+    assert len({name for name in names if name.startswith("decoy@")}) == 26
     assert set(report["spawn_ms"]) == names
     manager = report["manager"]
     assert manager["pss_kib"] <= 20 * 1024
