@@ -8,8 +8,10 @@ only the SSH decoy needs it, and it lives in the zygote `decoy`.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import aiosqlite.core  # noqa: F401
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,13 +21,19 @@ import decnet.bus.broker
 import decnet.bus.client
 import decnet.context
 import decnet.workers.api
-import decnet.workers.bus
-import decnet.workers.collect
-import decnet.workers.profiler
 from decnet.db import cursors
 from decnet.db.engine import Database
 from decnet.db.tables import Attacker, Log, utc_now
 from decnet.rehearsal import rehearse
+from decnet.workers import WORKERS
+
+ELSEWHERE = frozenset(("sniffer",))
+"""Workers whose zygote is another one."""
+MODULES: tuple[Any, ...] = tuple(
+    importlib.import_module(module)
+    for name, module in WORKERS.items()
+    if name not in ELSEWHERE and importlib.util.find_spec(module)
+)
 
 
 def warm() -> None:
@@ -38,6 +46,11 @@ def warm() -> None:
     with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
         asyncio.run(_exercise(Path(folder) / "warm.db"))
         asyncio.run(rehearse(Path(folder)))
+        for module in MODULES:
+            if hasattr(module, "rehearse"):
+                scene = Path(folder) / module.__name__
+                scene.mkdir()
+                asyncio.run(module.rehearse(scene))
     decnet.workers.api.APP.openapi()
 
 
