@@ -16,3 +16,14 @@ def tools_in(text: str) -> list[str]:
     if small.startswith("ssh-2.0-go"):
         found.append("go-ssh")
     return found
+
+
+_HEADERS = {"x-gophish-contact": "gophish", "x-gophish-signature": "gophish"}
+
+
+def tools_of_headers(names: str) -> list[str]:
+    """The tools that add HTTP headers of their own, by the names of a request's headers."""
+    if not names:
+        return []
+    found = {_HEADERS.get(name) for name in names[:2048].lower().split(",")}
+    return sorted(tool for tool in found if tool)

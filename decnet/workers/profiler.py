@@ -1,145 +1,109 @@
-"""profiler: a profile of every address, from `logs` alone.
+"""profiler: a profile of every address, from `logs`; traits of every ended session.
 
-A cursor on `logs.id`; each batch and the profiles that it touches are one transaction, so a kill
-at any instant neither loses nor doubles an event. Nothing is kept in memory between two batches:
-what a profile needs of the past is in its own row.
+Each batch and the profiles that it touches are one transaction with their cursor, so a kill at any
+instant neither loses nor doubles an event. Nothing is kept in memory between two batches: what a
+profile needs of the past is in its own row. See `decnet.analysis`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import logging
+from functools import partial
 
-from sqlalchemy import CursorResult, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
-
-from decnet.analysis.profile import Profile, is_attributable
+from decnet.analysis import observe
+from decnet.analysis.batch import (
+    BATCH,
+    CURSOR,
+    Scored,
+    measure_lag,
+    profile_batch,
+    skip_event,
+)
 from decnet.bus import topics
 from decnet.context import Context, run_worker
-from decnet.db import cursors
-from decnet.db.dialect import upsert
-from decnet.db.tables import Attacker, AttackerBehavior, Credential, Log, new_uuid, utc_now
+from decnet.db.errors import StorageError
+from decnet.geo.where import Geo, GeoSettings
 
-CURSOR = "attacker_worker_cursor"
-BATCH = 500
+__all__ = ["CURSOR", "main", "profile_batch", "publish", "run"]
+
+log = logging.getLogger("decnet.profiler")
+
 POLL_SECONDS = 5.0
-COLUMNS = (
-    col(Log.id),
-    col(Log.timestamp),
-    col(Log.decky),
-    col(Log.service),
-    col(Log.event_type),
-    col(Log.attacker_ip),
-    col(Log.fields),
-)
+TRIES = 3
+"""So often is an event tried alone before it is set aside."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A profile that was written; `first` is its first event where it is new."""
+class Profiler:
+    """The worker's state between ticks; all that counts of it is in the database."""
 
-    columns: dict[str, Any]
-    first: Any | None
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._geo = Geo(GeoSettings.from_env())
+        self._most = BATCH
+        self._tries = 0
+        ctx.health |= {"profiled": 0, "lag": 0, "set_aside": 0}
+        ctx.health |= {"sessions": 0, "unreadable_sessions": 0, "session_faults": 0}
+        ctx.reports.append(self._report)
 
+    async def tick(self) -> bool:
+        """One batch of events, some sessions; False where there was neither."""
+        self._geo.refresh()
+        busy = False
+        async with self._ctx.db.session() as session:
+            self._ctx.health["lag"] = await measure_lag(session)
+        if self._ctx.health["lag"] > 0:
+            await self._profile()
+            busy = True
+        return await self._observe() or busy
 
-async def profile_batch(session: AsyncSession, most: int = BATCH) -> tuple[int, list[Scored]]:
-    """Take the next events into their profiles, in the caller's transaction.
+    async def _profile(self) -> None:
+        work = partial(profile_batch, most=self._most, locate=self._geo.find)
+        try:
+            count, scored = await self._ctx.write(work)
+        except StorageError:
+            raise
+        except Exception as error:
+            await self._narrow(error)
+            return
+        self._most, self._tries = min(BATCH, self._most * 2), 0
+        self._ctx.health["profiled"] += count
+        publish(self._ctx, scored)
 
-    Returns:
-        How many events, and the profiles that they changed.
-    """
-    since = await cursors.get(session, CURSOR, 0)
-    statement = select(*COLUMNS).where(col(Log.id) > since).order_by(col(Log.id)).limit(most)
-    rows = (await session.execute(statement)).all()
-    if not rows:
-        return 0, []
-    by_ip: dict[str, list[Any]] = {}
-    for row in rows:
-        if is_attributable(row.attacker_ip):
-            by_ip.setdefault(row.attacker_ip, []).append(row)
-    scored = await _renew(session, by_ip) if by_ip else []
-    await cursors.set(session, CURSOR, rows[-1].id)
-    return len(rows), scored
+    async def _narrow(self, error: Exception) -> None:
+        """One event must not stop all that come after it: halve the batch until it is found."""
+        if self._most > 1:
+            log.warning("a batch of %d cannot be profiled (%r): halving it", self._most, error)
+            self._most //= 2
+            return
+        self._tries += 1
+        if self._tries < TRIES:
+            return
+        self._tries = 0
+        poison = await self._ctx.write(skip_event)
+        self._ctx.health["set_aside"] += 1
+        log.error("event %s of logs is set aside: it cannot be profiled", poison, exc_info=error)
 
+    async def _observe(self) -> bool:
+        async with self._ctx.db.session() as session:
+            ended = await observe.ended_sessions(session)
+        if not ended:
+            return False
+        self._ctx.progress()
+        seen = await observe.look_at(ended, self._ctx.settings.artifacts_dir)
+        rows = await self._ctx.write(partial(observe.store, seen=seen))
+        health = self._ctx.health
+        health["sessions"] += seen.sessions
+        health["unreadable_sessions"] += seen.unreadable
+        health["session_faults"] += seen.faults
+        for row in rows:
+            self._ctx.bus.publish(topics.observation(row["primitive"]), observe.payload_of(row))
+        return True
 
-async def _renew(session: AsyncSession, by_ip: dict[str, list[Any]]) -> list[Scored]:
-    known = await _known(session, list(by_ip))
-    now = utc_now()
-    attackers, behaviors, scored = [], [], []
-    for ip, events in by_ip.items():
-        attacker, behavior = known.get(ip, (None, None))
-        if attacker is None:
-            profile = Profile(ip, events[0].timestamp, events[0].timestamp)
-        else:
-            profile = Profile.of_rows(attacker, behavior)
-        for event in events:
-            profile.add(event)
-        uuid = new_uuid() if attacker is None else attacker.uuid
-        columns = {
-            "uuid": uuid,
-            **profile.attacker_columns(),
-            "credential_count": 0 if attacker is None else attacker.credential_count,
-            "updated_at": now,
-        }
-        attackers.append((columns, profile.has_secrets))
-        behaviors.append({"attacker_uuid": uuid, **profile.behavior_columns(), "updated_at": now})
-        scored.append(Scored(columns, events[0] if attacker is None else None))
-    await _upsert(session, Attacker, [columns for columns, _ in attackers], "ip", "uuid")
-    await _upsert(session, AttackerBehavior, behaviors, "attacker_uuid")
-    for columns, has_secrets in attackers:
-        if has_secrets:
-            await _claim_credentials(session, columns)
-    return scored
-
-
-async def _known(session: AsyncSession, ips: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    statement = (
-        select(Attacker, AttackerBehavior)
-        .outerjoin(AttackerBehavior, col(AttackerBehavior.attacker_uuid) == col(Attacker.uuid))
-        .where(col(Attacker.ip).in_(ips))
-    )
-    rows = (await session.execute(statement)).all()
-    return {attacker.ip: (attacker, behavior) for attacker, behavior in rows}
-
-
-async def _upsert(
-    session: AsyncSession, table: type[Any], rows: list[dict[str, Any]], key: str, *keep: str
-) -> None:
-    """Write the rows; on a known key all columns but the key and `keep` take the new values."""
-    renewed = [name for name in rows[0] if name not in (key, *keep)]
-    # In pieces: a statement has a limit of parameters.
-    for at in range(0, len(rows), 100):
-        await session.execute(
-            upsert(session, table, rows[at : at + 100], key=[key], update=renewed)
-        )
-
-
-async def _claim_credentials(session: AsyncSession, columns: dict[str, Any]) -> None:
-    """Give the address's new credentials their attacker; so many more does it have."""
-    claim = (
-        update(Credential)
-        .where(
-            col(Credential.attacker_ip) == columns["ip"], col(Credential.attacker_uuid).is_(None)
-        )
-        .values(attacker_uuid=columns["uuid"])
-    )
-    result = await session.execute(claim)
-    assert isinstance(result, CursorResult)
-    if result.rowcount > 0:
-        columns["credential_count"] += result.rowcount
-        await session.execute(
-            update(Attacker)
-            .where(col(Attacker.uuid) == columns["uuid"])
-            .values(credential_count=columns["credential_count"])
-        )
-
-
-async def measure_lag(session: AsyncSession) -> int:
-    """Events behind the cursor, roughly: ids may have holes."""
-    last = await session.scalar(select(func.max(col(Log.id)))) or 0
-    return int(last - await cursors.get(session, CURSOR, 0))
+    def _report(self) -> dict[str, object]:
+        told: dict[str, object] = {"geo_shared": self._geo.is_shared}
+        if self._geo.trouble:
+            told["geo_trouble"] = self._geo.trouble
+        return told
 
 
 def publish(ctx: Context, scored: list[Scored]) -> None:
@@ -157,14 +121,13 @@ def publish(ctx: Context, scored: list[Scored]) -> None:
                 },
             )
         names = (
-            *("event_count", "service_count", "decky_count", "credential_count"),
-            "is_traversal",
+            *("event_count", "service_count", "decky_count", "bounty_count"),
+            *("credential_count", "is_traversal"),
         )
         ctx.bus.publish(
             topics.ATTACKER_SCORED,
             {
                 "attacker_ip": one.columns["ip"],
-                "bounty_count": 0,
                 **{name: one.columns[name] for name in names},
             },
         )
@@ -172,19 +135,13 @@ def publish(ctx: Context, scored: list[Scored]) -> None:
 
 async def main(ctx: Context) -> None:
     """Profile until told to stop."""
-    wake = await ctx.wake(topics.SYSTEM_LOG)
-    ctx.health |= {"profiled": 0, "lag": 0}
+    wake = await ctx.wake(topics.SYSTEM_LOG, topics.ATTACKER_SESSION_ENDED)
+    profiler = Profiler(ctx)
     ctx.ready("following logs")
     while not ctx.stopping.is_set():
         ctx.progress()
-        async with ctx.db.session() as session:
-            ctx.health["lag"] = await measure_lag(session)
-        if ctx.health["lag"] <= 0:
+        if not await profiler.tick():
             await wake.wait(POLL_SECONDS)
-            continue
-        count, scored = await ctx.write(profile_batch)
-        ctx.health["profiled"] += count
-        publish(ctx, scored)
 
 
 def run() -> None:
