@@ -71,8 +71,7 @@ class Sources:
         """Up to `limit` lines; a file that always has more does not starve the others."""
         groups: dict[str, list[tail.SpoolFile]] = {}
         for file in files:
-            cursor = cursors.get(file.key)
-            if cursor is None or cursor.offset != file.size:
+            if not tail.is_read(file, cursors.get(file.key)):
                 groups.setdefault(file.group, []).append(file)
         share = max(SHARE_LEAST, limit // max(1, len(groups)))
         records: list[Record] = []

@@ -144,7 +144,7 @@ def read(file: SpoolFile, cursor: Cursor | None, most: int) -> Chunk | None:
     Raises:
         OSError: the file cannot be read.
     """
-    if cursor is not None and cursor.offset == file.size and cursor.name == file.path.name:
+    if is_read(file, cursor):
         return None
     handle = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -164,9 +164,17 @@ def read(file: SpoolFile, cursor: Cursor | None, most: int) -> Chunk | None:
         os.close(handle)
 
 
+def is_read(file: SpoolFile, cursor: Cursor | None) -> bool:
+    """Whether there is nothing behind the cursor.
+
+    The name counts: a new file may have an old one's inode, and by chance its size.
+    """
+    return cursor is not None and cursor.offset == file.size and cursor.name == file.path.name
+
+
 def is_consumed(file: SpoolFile, cursor: Cursor | None) -> bool:
     """Whether a file may go: rotated by its writer, and read to its end."""
-    return file.is_segment and cursor is not None and cursor.offset >= file.size
+    return file.is_segment and is_read(file, cursor)
 
 
 def split(

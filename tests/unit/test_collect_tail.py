@@ -97,6 +97,20 @@ def test_tail_takes_a_new_file_with_an_old_inode_for_new(tmp_path: Path) -> None
     assert reader.all() == [b"other words, longer than before"]
 
 
+def test_tail_takes_a_segment_with_an_old_inode_and_size_for_new(tmp_path: Path) -> None:
+    reader, first = Reader(tmp_path), tmp_path / "x.log.1"
+    write(first, b"one\ntwo\n")
+    assert reader.all() == [b"one", b"two"]
+    (cursor,) = reader.cursors.values()
+    first.unlink()
+    second = tmp_path / "x.log.2"
+    write(second, b"uno\ndos\n")
+    (file,) = tail.scan(tmp_path)
+    reader.cursors = {file.key: cursor}  # as if the number had been given again
+    assert not tail.is_consumed(file, cursor), "or it would be deleted unread"
+    assert reader.all() == [b"uno", b"dos"]
+
+
 def test_tail_ends_a_half_line_only_in_a_segment(tmp_path: Path) -> None:
     reader, file = Reader(tmp_path), tmp_path / "x.log"
     write(file, b"one\ntw")
