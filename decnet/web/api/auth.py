@@ -14,7 +14,7 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jwt
 
@@ -34,6 +34,16 @@ class Identity:
     role: str
     jti: str
     issued_at: float
+    expires_at: float
+    uid: str | None = None
+    """The user's row; None for a token that was signed on the machine itself."""
+    must_change_password: bool = False
+
+    def as_user(self, username: str, role: str, must_change_password: bool) -> Identity:
+        """The same caller, as the user's row says now."""
+        return replace(
+            self, username=username, role=role, must_change_password=must_change_password
+        )
 
 
 class BadToken(Exception):
@@ -70,10 +80,16 @@ def _join(rounds: int, salt: bytes, key: bytes) -> str:
     return f"pbkdf2${rounds}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
 
 
-def mint(secret: str, username: str, role: str, lifetime: float = LIFETIME_SECONDS) -> str:
-    """A signed bearer token, good for `lifetime` seconds."""
+def mint(
+    secret: str,
+    username: str,
+    role: str,
+    lifetime: float = LIFETIME_SECONDS,
+    uid: str | None = None,
+) -> str:
+    """A signed bearer token, good for `lifetime` seconds; `uid` binds it to a user's row."""
     now = time.time()
-    claims = {
+    claims: dict[str, object] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": username,
@@ -82,6 +98,8 @@ def mint(secret: str, username: str, role: str, lifetime: float = LIFETIME_SECON
         "iat": now,
         "exp": now + lifetime,
     }
+    if uid is not None:
+        claims["uid"] = uid
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
@@ -104,7 +122,14 @@ def check(secret: str, token: str) -> Identity:
         raise BadToken("the token has expired: log in again") from error
     except jwt.PyJWTError as error:
         raise BadToken(f"not a valid token: {error}") from error
-    return Identity(claims["sub"], claims.get("role", "viewer"), claims["jti"], claims["iat"])
+    return Identity(
+        username=claims["sub"],
+        role=claims.get("role", "viewer"),
+        jti=claims["jti"],
+        issued_at=claims["iat"],
+        expires_at=claims["exp"],
+        uid=claims.get("uid"),
+    )
 
 
 class LoginBrake:
@@ -131,6 +156,12 @@ class LoginBrake:
             times.append(now)
             while len(self._failures) > self.keys:
                 self._failures.popitem(last=False)
+
+    def forgive(self, *names: str) -> None:
+        """Take back the newest failed try of each name: it was none."""
+        for name in names:
+            if times := self._failures.get(name):
+                times.pop()
 
     def _wait(self, name: str, now: float) -> float:
         times = self._failures.get(name)

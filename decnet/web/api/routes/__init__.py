@@ -1,0 +1,1 @@
+"""The routes, a file a domain; each has a `router`."""
