@@ -30,6 +30,8 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self.fault: FrameFault | None = None
+        """Set where what came is no frame; the messages before it count."""
 
     @property
     def is_empty(self) -> bool:
@@ -37,34 +39,37 @@ class FrameReader:
         return not self._buffer
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete now.
-
-        Raises:
-            FrameFault: no frame, or one that is too long.
-        """
-        buffer = self._buffer
-        buffer += data
-        messages = []
+        """The messages that are complete now; none any more after a fault."""
+        if self.fault is not None:
+            return []
+        self._buffer += data
+        messages: list[bytes] = []
         at = 0
-        while at < len(buffer):
-            space = buffer.find(b" ", at, at + _DIGITS + 1)
-            digits = bytes(buffer[at : space if space >= 0 else at + _DIGITS + 1])
-            # A first digit of 0 is none: MSG-LEN = NONZERO-DIGIT *DIGIT.
-            if digits and (not digits.isdigit() or digits.startswith(b"0")):
-                raise FrameFault(f"no length: {digits!r}")
-            if space < 0:
-                if len(digits) > _DIGITS:
-                    raise FrameFault(f"a frame of more than {FRAME_MOST} bytes")
-                break
-            if not digits:
-                raise FrameFault("no length")
-            length = int(digits)
-            if length > FRAME_MOST:
-                raise FrameFault(f"a frame of {length} bytes, at most {FRAME_MOST}")
-            end = space + 1 + length
-            if end > len(buffer):
-                break
-            messages.append(bytes(buffer[space + 1 : end]))
-            at = end
-        del buffer[:at]
+        try:
+            while (found := self._next(at)) is not None:
+                start, at = found
+                messages.append(bytes(self._buffer[start:at]))
+        except FrameFault as fault:
+            self.fault = fault
+        del self._buffer[:at]
         return messages
+
+    def _next(self, at: int) -> tuple[int, int] | None:
+        """Where the message of the frame at `at` begins and ends; None where it is incomplete."""
+        buffer = self._buffer
+        space = buffer.find(b" ", at, at + _DIGITS + 1)
+        digits = bytes(buffer[at : space if space >= 0 else at + _DIGITS + 1])
+        # A first digit of 0 is none: MSG-LEN = NONZERO-DIGIT *DIGIT.
+        if digits and (not digits.isdigit() or digits.startswith(b"0")):
+            raise FrameFault(f"no length: {digits!r}")
+        if space < 0:
+            if len(digits) > _DIGITS:
+                raise FrameFault(f"a frame of more than {FRAME_MOST} bytes")
+            return None
+        if not digits:
+            raise FrameFault("no length")
+        length = int(digits)
+        if length > FRAME_MOST:
+            raise FrameFault(f"a frame of {length} bytes, at most {FRAME_MOST}")
+        end = space + 1 + length
+        return (space + 1, end) if end <= len(buffer) else None

@@ -215,6 +215,8 @@ class Listener:
                     await self._hello(peer, message)
                 else:
                     await self._take(peer, message)
+            if frames.fault is not None:
+                raise frames.fault
         if not frames.is_empty:
             self._counts["half_frames"] += 1
 
