@@ -1,6 +1,7 @@
 # `make run` and `make test` each work as the first command on a fresh clone.
 #   make run             start the embedded fleet in the foreground; Ctrl-C stops it
 #   make run PROBE=1     start it, make one real SSH visit, print one JSON object, stop
+#   make run LOAD=1      start it, with scripted attackers that visit it
 #   make test            all tests that this machine allows; names what it could not run
 #   make check           lint, format and types
 #   make bench           the benchmarks behind README's figures
@@ -9,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
 export PYTHON
 PROBE ?=
+LOAD ?=
 TESTS ?= tests/unit tests/integration
 
 .DEFAULT_GOAL := help
@@ -21,7 +23,7 @@ setup:
 	@.ci/setup
 
 run: setup
-	@exec .venv/bin/python -m decnet.run $(if $(filter-out 0 no,$(PROBE)),--probe)
+	@exec .venv/bin/python -m decnet.run $(if $(filter-out 0 no,$(PROBE)),--probe) $(if $(filter-out 0 no,$(LOAD)),--load)
 
 test: setup
 	@.ci/test $(TESTS)

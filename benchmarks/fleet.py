@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from decnet.run import cold
 from decnet.run.__main__ import FLEET, all_ready, surroundings
 from decnet.run.manager import Manager, running
-from decnet.run.prepare import migrate
+from decnet.run.prepare import prepare
 from decnet.run.probe import processes
 from decnet.run.visit import ssh_visit
 from decnet.settings import Settings
@@ -38,7 +38,7 @@ async def from_zygote(visits: int) -> dict[str, Any]:
     """Start the fleet, measure it idle and after the visits, stop it."""
     settings = Settings.from_env()
     settings.prepare()
-    migrate()
+    prepare()
     log = settings.state_dir / "manager.log"
     runtime_dir = where.runtime_dir(str(FLEET), None)
     async with running(FLEET, runtime_dir, dict(os.environ), log, say) as manager:

@@ -33,12 +33,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from decnet.db.engine import Database
-from decnet.decoys.catalogue import UnknownDecoy, parse_instance
-from decnet.load.crowd import Tally, Target, plan, send
+from decnet.load.crowd import Tally, plan, send
+from decnet.load.fleet import targets
 from decnet.load.outcome import Watcher, last_log_id, settled
 from decnet.run.__main__ import FLEET, all_ready, surroundings
 from decnet.run.manager import Manager, running
-from decnet.run.prepare import migrate
+from decnet.run.prepare import prepare
 from decnet.run.probe import processes
 from decnet.settings import Settings
 from decnet.workers import WORKERS
@@ -54,25 +54,11 @@ def say(line: str) -> None:
         print(f"load.py: {line}", file=sys.stderr, flush=True)
 
 
-async def targets(manager: Manager, settings: Settings) -> list[Target]:
-    """The decoys that are ready, and their ports."""
-    found = []
-    for worker in await (await manager.client()).workers():
-        try:
-            instance = parse_instance(worker.name, settings.decky_name)
-        except UnknownDecoy:
-            continue
-        if worker.ready and instance.kind != "mysql":
-            port = settings.decoy_port(instance.kind, instance.number)
-            found.append(Target(worker.name, instance.kind, port))
-    return found
-
-
 async def load(given: argparse.Namespace) -> dict[str, Any]:
     """Start, send, count, stop."""
     settings = Settings.from_env()
     settings.prepare()
-    migrate()
+    prepare()
     log = settings.state_dir / "manager.log"
     runtime_dir = where.runtime_dir(str(FLEET), None)
     async with running(FLEET, runtime_dir, dict(os.environ), log, say) as manager:
@@ -87,7 +73,7 @@ async def visit(manager: Manager, settings: Settings, given: argparse.Namespace)
     try:
         watcher = Watcher(settings, await last_log_id(database))
         following = asyncio.create_task(watcher.follow())
-        steps = plan(await targets(manager, settings), given.seconds, given.rate, given.seed)
+        steps = plan(await targets(manager.socket, settings), given.seconds, given.rate, given.seed)
         say(f"{len(steps)} deeds of {len({s.source for s in steps})} attackers …")
         began = time.monotonic()
         tally = await send(steps, settings.decoy_host, asyncio.Event(), progress(len(steps)))

@@ -67,10 +67,11 @@ def plan(targets: Sequence[Target], seconds: float, rate: float, seed: int) -> l
         seconds: until the last step begins.
         rate: deeds a second, on average.
     Raises:
-        ValueError: no targets.
+        ValueError: no decoys to visit.
     """
-    if not targets:
-        raise ValueError("no decoys to visit")
+    targets = [target for target in targets if target.kind in deeds.LOOKS]
+    if not any(target.kind in deeds.GUESSES for target in targets):
+        raise ValueError("no decoy that asks for a password")
     chance = random.Random(seed)
     steps: list[Step] = []
     numbers = iter(range(1, 1 << 30))
@@ -93,9 +94,8 @@ def _manners(
     at = begin
     if manner == "scanner":
         for target in targets:
-            if target.kind in deeds.LOOKS:
-                yield at, deeds.LOOKS[target.kind], target
-                at += 0.02
+            yield at, deeds.LOOKS[target.kind], target
+            at += 0.02
     elif manner == "brute-forcer":
         target = _one(targets, deeds.GUESSES, chance)
         for _ in range(chance.randrange(8, 24)):

@@ -23,14 +23,17 @@ from rich.live import Live
 from decnet.run import screen
 from decnet.run.manager import Manager, running
 from decnet.run.ports import free_ports
-from decnet.run.prepare import certificates, migrate
+from decnet.run.prepare import prepare
 from decnet.run.probe import memory, probe
 from decnet.settings import Settings
+from decnet.workers import WORKERS
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet import where
 
 FLEET = Path(__file__).resolve().parent.parent / "fleet.toml"
 REFRESH_SECONDS = 2.0
+COLD_KIB = 70_000
+"""About what a cold process costs; only to see whether there is room to measure it."""
 
 
 def main() -> int:
@@ -41,6 +44,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--free-ports", action="store_true", help="take free ports, a scratch state"
+    )
+    parser.add_argument(
+        "--load", action="store_true", help="let scripted attackers visit it meanwhile"
     )
     parser.add_argument("--no-cold", action="store_true", help="do not measure cold processes")
     given = parser.parse_args()
@@ -79,8 +85,7 @@ async def run(given: argparse.Namespace, console: Console) -> int:
     """Migrate, start, show or probe, stop."""
     settings = Settings.from_env()
     settings.prepare()
-    migrate()
-    certificates()
+    prepare()
     runtime_dir = where.runtime_dir(str(FLEET), None)
     log = settings.state_dir / "manager.log"
     stopped = asyncio.Event()
@@ -160,6 +165,7 @@ async def show(
     cold_file = settings.state_dir / "cold-cost.json"
     cold = None if given.no_cold else await start_cold(manager, cold_file)
     text = screen.howto(settings)
+    crowd = await start_load() if given.load else None
     try:
         with Live(console=console, auto_refresh=False, transient=False) as display:
             if not console.is_terminal:
@@ -175,28 +181,57 @@ async def show(
                 figures = {pid: memory(pid) for pid in pids}
                 if console.is_terminal:
                     table = screen.fleet(workers, figures, others)
-                    line = screen.comparison(figures, read_cold(cold_file))
+                    line = screen.comparison(figures, read_cold(cold_file), cold is not None)
                     display.update(screen.live(table, line, text), refresh=True)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopped.wait(), REFRESH_SECONDS)
     finally:
-        if cold is not None and cold.returncode is None:
-            cold.terminate()
-            await cold.wait()
+        for helper in (cold, crowd):
+            if helper is not None and helper.returncode is None:
+                helper.terminate()
+                await helper.wait()
 
 
 async def start_cold(manager: Manager, file: Path) -> asyncio.subprocess.Process | None:
     """Measure the same workers as cold processes in the background, unless that was done before."""
     if read_cold(file) is not None:
         return None
-    workers = []
-    for line in await (await manager.client()).workers():
-        if line.autostart:
-            kind, _, instance = line.name.partition("@")
-            module = "decoy" if kind == "decoy" else kind
-            workers.append(f"{line.name}=-m decnet.workers.{module} {instance}".rstrip())
+    workers = [w.name for w in await (await manager.client()).workers() if w.autostart]
+    if not has_room(len(workers)):
+        return None
+    return await _background(
+        *("decnet.run.cold", "--out", str(file)),
+        *(f"{name}={arguments(name)}" for name in workers),
+    )
+
+
+def has_room(count: int) -> bool:
+    """Whether so many cold processes fit beside what runs: on a small machine they do not."""
+    available = int(
+        next(
+            line.split()[1]
+            for line in Path("/proc/meminfo").read_text().splitlines()
+            if line.startswith("MemAvailable:")
+        )
+    )
+    return available > 2 * count * COLD_KIB
+
+
+def arguments(worker: str) -> str:
+    """How a worker is started cold: what comes after the interpreter."""
+    if worker.startswith("decoy@"):
+        return f"-m decnet.workers.decoy {worker.partition('@')[2]}"
+    return f"-m {WORKERS[worker]}"
+
+
+async def start_load() -> asyncio.subprocess.Process:
+    """A small crowd of scripted attackers, in a process of its own."""
+    return await _background("decnet.load")
+
+
+async def _background(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "decnet.run.cold", "--out", str(file), *workers),
+        *(sys.executable, "-m", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

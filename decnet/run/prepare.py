@@ -11,6 +11,16 @@ from decnet.ship.options import KEY, ship_folder
 from zygote.errors import ZygoteError
 
 
+def prepare() -> None:
+    """All of it; a second call finds it done.
+
+    Raises:
+        ZygoteError: what cannot be made, and why.
+    """
+    migrate()
+    certificates()
+
+
 def migrate() -> None:
     """Bring the database to this program's revision, in a process of its own.
 

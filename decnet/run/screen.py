@@ -101,11 +101,15 @@ def megabytes(kib: int | None) -> str:
     return "-" if kib is None else f"{kib * 1024 / 1e6:.1f}"
 
 
-def comparison(memory: dict[int, dict[str, Any]], cold: dict[str, Any] | None) -> Text:
+def comparison(
+    memory: dict[int, dict[str, Any]], cold: dict[str, Any] | None, measuring: bool
+) -> Text:
     """The line that the project is about: this fleet, and what it costs as cold processes."""
     ours = sum((m.get("pss_kib") or 0) + (m.get("pagetables_kib") or 0) for m in memory.values())
     text = Text(f"this fleet: {megabytes(ours)} MB (PSS + page tables, all processes)")
-    if cold is None:
+    if cold is None and not measuring:
+        text.append("; as cold processes: not measured (too little memory for them, or not asked)")
+    elif cold is None:
         text.append("; as cold processes: being measured once, in the background …", style="dim")
     elif cold.get("failed"):
         text.append(
