@@ -89,12 +89,12 @@ def _answer(query: DNSRecord, zone: str, address: str) -> tuple[bytes | None, st
     lower = name.lower()
     if lower != zone and not lower.endswith("." + zone):
         reply.header.aa, reply.header.rcode = 0, RCODE.REFUSED
-        return reply.pack(), "", name
+        return bytes(reply.pack()), "", name
     slug = slug_of_name(name, zone)
     kind = QTYPE.get(question.qtype)
     if slug and kind in _MORE:
         reply.add_answer(RR(question.qname, QTYPE.A, rdata=A(address), ttl=TTL))
-        return reply.pack(), slug, name
+        return bytes(reply.pack()), slug, name
     soa = SOA(f"ns.{zone}", f"hostmaster.{zone}", (1, 3600, 600, 86400, SOA_TTL))
     if lower == zone and kind in ("SOA", "ANY"):
         reply.add_answer(RR(zone, QTYPE.SOA, rdata=soa, ttl=SOA_TTL))
@@ -102,8 +102,8 @@ def _answer(query: DNSRecord, zone: str, address: str) -> tuple[bytes | None, st
         reply.add_auth(RR(zone, QTYPE.SOA, rdata=soa, ttl=SOA_TTL))
         if not slug and lower != zone:
             reply.header.rcode = RCODE.NXDOMAIN
-    return reply.pack(), slug, name
+    return bytes(reply.pack()), slug, name
 
 
 def _short(number: int, code: int) -> tuple[bytes, str, str]:
-    return DNSRecord(DNSHeader(id=number, qr=1, ra=0, rcode=code)).pack(), "", ""
+    return bytes(DNSRecord(DNSHeader(id=number, qr=1, ra=0, rcode=code)).pack()), "", ""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import html
 import io
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -41,6 +43,13 @@ _RELATION = (
     'relationships/image" Target="{url}" TargetMode="External"/>'
 )
 _LAST_SECTION = re.compile(rb"<w:sectPr[ >/](?!.*<w:sectPr[ >/])", re.DOTALL)
+
+
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(ValueError, IndexError, RuntimeError),
+)
+"""What `zipfile` raises on a broken archive (NotImplementedError is a RuntimeError)."""
 
 
 class BadFile(ValueError):
@@ -110,7 +119,9 @@ def _docx(data: bytes, call: Call) -> bytes:
                 _LINKS: _with_link(links, link, call.url),
             }
             return _rewritten(archive, members, changed)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+    except BadFile:
+        raise
+    except _BROKEN as error:
         raise BadFile(f"not a .docx file: {error}") from error
 
 

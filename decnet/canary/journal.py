@@ -56,6 +56,8 @@ class Journal:
         self._handle = os.open(self.path, flags, 0o600)
         self._size = os.fstat(self._handle).st_size
         if self._size:
+            if os.pread(self._handle, 1, self._size - 1) != b"\n":
+                self._append(b"\n")  # half a line, of a writer that was killed
             self.spilled = 1  # some; the reading finds out
             self._refill()
 
