@@ -1,0 +1,88 @@
+"""The whole fleet under attack while every worker is killed: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from decnet.db.engine import Database
+from decnet.load.crowd import plan, send
+from decnet.load.fleet import targets
+from decnet.load.outcome import Watcher, settled
+from decnet.run.__main__ import FLEET, all_ready
+from decnet.run.manager import Manager, running
+from decnet.run.ports import free_ports
+from decnet.run.prepare import prepare
+from decnet.settings import Settings
+from decnet.workers import WORKERS
+from zygote.errors import ZygoteError
+
+SEED = 11
+SECONDS, RATE = 20.0, 6.0
+
+
+async def kill_all_of_them(manager: Manager, chance: random.Random) -> list[str]:
+    """Each worker once, in a random order at random instants; gives those that were hit."""
+    client = await manager.client()
+    names = [w.name for w in await client.workers() if w.autostart]
+    names = [n for n in names if n in WORKERS] + chance.sample(
+        [n for n in names if n not in WORKERS], 8
+    )
+    chance.shuffle(names)
+    hit = []
+    for name in names:
+        await asyncio.sleep(chance.uniform(0, 2 * SECONDS / len(names) * 0.9))
+        try:
+            await client.kill([name], "SIGKILL")
+        except ZygoteError:  # between two lives
+            continue
+        hit.append(name)
+    return hit
+
+
+@pytest.mark.timeout(240)
+async def test_every_worker_is_killed_under_load_and_the_counts_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, runtime = tmp_path / "state", tmp_path / "run"
+    for name, value in {
+        "DECNET_STATE_DIR": str(state),
+        "ZYGOTE_RUNTIME_DIR": str(runtime),
+        **free_ports(),
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.from_env()
+    await asyncio.to_thread(prepare)
+    chance = random.Random(SEED)
+    print(f"seed {SEED}")
+    async with running(
+        FLEET, runtime, dict(os.environ), tmp_path / "manager.log", lambda line: None
+    ) as manager:
+        await all_ready(manager, asyncio.Event(), lambda line: None)
+        database = Database(settings.db_url)
+        await database.open()
+        watcher = Watcher(settings, 0)
+        following = asyncio.create_task(watcher.follow())
+        try:
+            steps = plan(await targets(manager.socket, settings), SECONDS, RATE, SEED)
+            sending = asyncio.create_task(send(steps, settings.decoy_host, asyncio.Event()))
+            hit = await kill_all_of_them(manager, chance)
+            outcome = await settled(database, await sending, watcher)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await database.close()
+        assert set(hit) >= set(WORKERS) & {w.name for w in await (await manager.client()).workers()}
+        assert outcome.ok, outcome
+        assert outcome.sent > SECONDS * RATE / 3, outcome
+        # All are back, each once.
+        async with asyncio.timeout(60):
+            while not all(w.ready for w in await (await manager.client()).workers() if w.autostart):
+                await asyncio.sleep(0.2)
+        assert watcher.repeated == 0
+    shutil.rmtree(state)
