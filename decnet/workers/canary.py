@@ -12,21 +12,26 @@ import logging
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+from dnslib import DNSRecord  # type: ignore[import-untyped]
 from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.bus import topics
 from decnet.canary import dns, store, web
 from decnet.canary.bell import Bell
-from decnet.canary.hit import Hit
+from decnet.canary.hit import Hit, slug_of_path
 from decnet.canary.journal import Journal
 from decnet.canary.settings import CanarySettings
 from decnet.canary.store import Rung
-from decnet.context import Context, WorkerError, run_worker
+from decnet.context import Context, WorkerError, open_context, run_worker
+from decnet.db.engine import Database
 from decnet.decoys.house import PortRefused, listen
+from decnet.decoys.http_parse import parse_head
 from decnet.models import CanaryRevoked, CanaryTriggered
+from decnet.settings import Settings
 
 log = logging.getLogger("decnet.canary")
 
@@ -188,6 +193,32 @@ def _bind_dns(ctx: Context, settings: CanarySettings) -> Any:
             hint="set DECNET_CANARY_DNS_PORT (and DECNET_CANARY_DNS_BIND), or leave"
             " DECNET_CANARY_DNS_ZONE unset for no DNS",
         ) from error
+
+
+async def rehearse(folder: Path) -> None:
+    """Take hits in an empty folder; leaves no thread, socket or connection behind."""
+    env = {"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"}
+    settings = Settings.from_env(env)
+    await Database(settings.db_url).create_all()
+    async with open_context("canary", settings, notifies=False) as ctx:
+        token = await ctx.write(lambda session: store.add(session, "warm"))
+        slug = token.callback_token
+        journal = Journal(CanarySettings.from_env(folder, env).journal, 1 << 20)
+        journal.open()
+        with contextlib.closing(journal):
+            canary = Canary(ctx, journal)
+            bell = Bell(journal, lambda: None)
+            query = bytes(DNSRecord.question(f"{slug}.warm.test").pack())
+            for _ in range(12):
+                async with ctx.db.session() as session:
+                    bell.renew(await store.known(session))
+                head = parse_head(f"GET /c/{slug} HTTP/1.1\r\nUser-Agent: warm".encode())
+                found = slug_of_path(head.path)
+                bell.http(found, "192.0.2.1", head.path, head.query, head.headers)
+                _, found, name = dns.answer(query, "warm.test", "192.0.2.1")
+                bell.dns(found, "192.0.2.1", name)
+                while await canary.store():
+                    pass
 
 
 def run() -> None:

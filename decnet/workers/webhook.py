@@ -8,9 +8,21 @@ summaries come from the bus alone.
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from decnet.bus import topics
-from decnet.context import Context, run_worker
+from decnet.context import Context, open_context, run_worker
+from decnet.db import cursors
+from decnet.db.engine import Database
+from decnet.db.tables import Attacker, Log, utc_now
+from decnet.settings import Settings
+from decnet.webhook import store
 from decnet.webhook.engine import Engine
+from decnet.webhook.feeds import PROFILER_CURSOR
 from decnet.webhook.settings import WebhookSettings
 
 
@@ -29,6 +41,50 @@ async def main(ctx: Context) -> None:
                 await wake.wait(settings.poll)
     finally:
         await engine.close()
+
+
+async def rehearse(folder: Path) -> None:
+    """Queue events and have them refused, in an empty folder; nothing is sent anywhere."""
+    settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"})
+    await Database(settings.db_url).create_all()
+    log = logging.getLogger("decnet.webhook")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # that each of them is refused is no news
+    async with open_context("webhook", settings, notifies=False) as ctx:
+
+        async def subscribe(session: AsyncSession) -> None:
+            patterns = ("attacker.>", "ttp.>", "canary.>", "system.log")
+            await store.add(session, "warm", "http://127.0.0.1:9/", patterns)
+
+        await ctx.write(subscribe)
+        engine = Engine(ctx, WebhookSettings(allow_private=False, threshold=1000))
+        await engine.open(await ctx.wake())
+        for number in range(1, 7):
+
+            async def visit(session: AsyncSession, number: int = number) -> None:
+                now, ip = utc_now(), f"192.0.2.{number}"
+                session.add(
+                    Log(
+                        timestamp=now,
+                        decky="warm",
+                        service="ssh",
+                        event_type="connect",
+                        attacker_ip=ip,
+                        raw_line="-",
+                        fields={"number": "1"},
+                    )
+                )
+                session.add(Attacker(ip=ip, first_seen=now, last_seen=now, event_count=1))
+                await cursors.set(session, PROFILER_CURSOR, number)
+
+            await ctx.write(visit)
+            while await engine.tick():
+                pass
+            await asyncio.sleep(0.01)
+        await engine.close()
+    log.setLevel(level)
+    # The name was looked up in a thread: it ends before anything is frozen.
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 def run() -> None:
