@@ -190,11 +190,11 @@ async def test_probe_leaves_alone_who_is_not_allowed_and_what_is_ours(tmp_path: 
         both = f"{ours.port} {theirs.port}"
         ports = NONE | {"DECNET_PROBE_PORTS_BANNER": both, "DECNET_PROBE_PORTS_JARM": both}
         own = {**listening, "DECNET_PROBE_EXCLUDE": "127.0.0.66/32"}
-        before = len(ours.events())
+        before = len(ours.events("connect"))
         async with worker(tmp_path, PROBE, **FAST, **ports, **own):
             await until(lambda: rounds_over(file) == 2)
         assert theirs.count > 0
-        assert len(ours.events()) == before, "the prober knocked at our own decoy"
+        assert len(ours.events("connect")) == before, "the prober knocked at our own decoy"
         enrolled = {ip for (ip,) in query(file, "SELECT ip FROM probe_rounds")}
         assert enrolled == {"127.0.0.1", TARGET}
         # The same visit with the port not known as ours does reach the decoy: the test can fail.
@@ -202,7 +202,7 @@ async def test_probe_leaves_alone_who_is_not_allowed_and_what_is_ours(tmp_path: 
             connection.execute("DELETE FROM probe_rounds")
             connection.execute("DELETE FROM state")
         async with worker(tmp_path, PROBE, **FAST, **ports):
-            await until(lambda: len(ours.events()) > before)
+            await until(lambda: len(ours.events("connect")) > before)
 
 
 async def test_probe_visits_once_and_again_only_who_came_back(tmp_path: Path) -> None:
