@@ -90,7 +90,7 @@ class Judge:
     def looks_back(self, kind: str) -> bool:
         """Whether a rule wants to know what came before an event of this kind."""
         rules = self._kinds.get(kind, ())
-        return any(rule.lifter is not None and rule.lifter.looks_back for rule in rules)
+        return any(rule.lifter is not None and rule.lifter.counts for rule in rules)
 
     def judge(self, event: Event, past: Past) -> list[Tag]:
         """All tags of an event. Never raises."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import regex as rx
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -81,10 +81,8 @@ class Lifter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
-    @property
-    def looks_back(self) -> bool:
-        """Whether `find` wants the past."""
-        return False
+    counts: ClassVar[bool] = False
+    """Whether `find` wants the past."""
 
     def source_of(self, event: Event) -> str:
         """The name of the window that the event belongs to; "" where it stands for itself."""
@@ -127,15 +125,13 @@ class Burst(Lifter):
     A window (of the clock, in steps of `window_s`) is one source, however long the burst goes on.
     """
 
+    counts = True
+
     threshold: Count
     window_s: Seconds
     same: str | None = None
     distinct: tuple[str, ...] = ()
     only: Only | None = None
-
-    @property
-    def looks_back(self) -> bool:
-        return True
 
     def source_of(self, event: Event) -> str:
         return f"{event.attacker_ip}/{int(event.time.timestamp() // self.window_s)}"
@@ -162,12 +158,10 @@ class Burst(Lifter):
 class SuccessAfter(Lifter):
     """A log-in that was accepted after at least `failures` refused ones of the same address."""
 
+    counts = True
+
     failures: Count
     window_s: Seconds
-
-    @property
-    def looks_back(self) -> bool:
-        return True
 
     def find(self, event: Event, past: Past) -> Finding | None:
         if event.text("outcome") != "accepted":

@@ -30,6 +30,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from decnet.ttp.event import EVENT_TYPES
 from decnet.ttp.lifters import matching
 from decnet.ttp.lifters_rows import LIFTERS
 from decnet.ttp.patterns import PATTERN_MOST
@@ -187,6 +188,18 @@ class RuleModel(BaseModel):
                 "secret",
                 "evidence would hold a secret: {names}",
                 {"names": ", ".join(sorted(secrets)), "remedy": "leave it out of evidence_fields"},
+            )
+        lifter = LIFTERS.get(self.match.lifter or "")
+        blind = [kind for kind in self.applies_to if not EVENT_TYPES[kind]]
+        if lifter is not None and lifter.counts and blind:
+            raise PydanticCustomError(
+                "blind",
+                "{lifter} cannot look back on {kinds}",
+                {
+                    "lifter": self.match.lifter,
+                    "kinds": ", ".join(blind),
+                    "remedy": "limit applies_to to command, auth_attempt, http_request, …",
+                },
             )
         if "email" in self.applies_to and (private := named - EMAIL_EVIDENCE):
             raise PydanticCustomError(

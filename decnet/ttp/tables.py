@@ -128,9 +128,9 @@ def of_intel(row: Any) -> Iterable[Event]:
     )
 
 
-def identities() -> Select[Any]:
+def identities() -> Any:
     """Actors behind several addresses, but for those that turned out to be another."""
-    chosen: Select[Any] = select(
+    return select(
         col(AttackerIdentity.uuid).label("key"),
         col(AttackerIdentity.updated_at).label("time"),
         col(AttackerIdentity.last_seen_at),
@@ -140,7 +140,6 @@ def identities() -> Select[Any]:
         col(AttackerIdentity.payload_hashes),
         col(AttackerIdentity.merged_into_uuid),
     )
-    return chosen
 
 
 def of_identity(row: Any) -> Iterable[Event]:

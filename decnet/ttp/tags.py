@@ -32,7 +32,7 @@ async def write_tags(session: AsyncSession, tags: Sequence[Tag]) -> Written:
 
     A tag whose attacker or identity is not there (deleted meanwhile) is left out and counted.
     """
-    by_uuid = {}
+    by_uuid: dict[str, Tag] = {}
     for tag in tags:  # the first of equal ones, as it would be over several batches
         by_uuid.setdefault(tag.row["uuid"], tag)
     tags = list(by_uuid.values())
