@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import ssl
 import time
@@ -66,9 +67,13 @@ class Sender:
     def __init__(self, settings: WebhookSettings) -> None:
         self._settings = settings
         self._clients: dict[tuple[str, str], httpx2.AsyncClient] = {}
+        # Trusts nobody: for receivers without TLS, whose clients never ask for it.
+        self._plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._tls: ssl.SSLContext | None = None
         self._room = asyncio.Semaphore(AT_ONCE)
         self.tries = 0
+        # It logs URLs, and there are receivers whose URL is the secret.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
 
     async def deliver(self, receiver: Receiver, event: Event) -> Outcome:
         """Send until it is accepted, refused for good, or tried `RETRIES` times again."""
@@ -146,8 +151,7 @@ class Sender:
             if secure and self._tls is None:
                 self._tls = ssl.create_default_context()
             self._clients[key] = httpx2.AsyncClient(
-                # Plain HTTP never asks for it; the certificate store is loaded when needed.
-                verify=self._tls if self._tls is not None else False,
+                verify=self._tls if secure and self._tls else self._plain,
                 timeout=httpx2.Timeout(self._settings.timeout),
                 limits=httpx2.Limits(
                     max_connections=AT_ONCE, max_keepalive_connections=2, keepalive_expiry=15
