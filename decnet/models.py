@@ -249,3 +249,40 @@ class CanaryRevoked(Payload):
 
     token_id: Name
     reason: str | None = None
+
+
+class MailAttachment(Payload):
+    """A file in a mail, by its content."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size_bytes: Annotated[int, Field(ge=0)] = 0
+    extension: Annotated[str, Field(max_length=16)] = ""
+    observation_count: Annotated[int, Field(ge=1)] = 1
+
+
+class EmailReceived(Payload):
+    """`email.received`: hashes, counts, header names and domains; never addresses or texts."""
+
+    decky: Name
+    service: Name
+    attacker_ip: Address
+    received_at: AwareDatetime
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    body_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    size_bytes: Annotated[int, Field(ge=0)] = 0
+    rcpt_count: Annotated[int, Field(ge=0)] = 0
+    rcpt_domains: Annotated[list[Name], Field(max_length=100)] = []
+    from_domain: Name = ""
+    header_names: Annotated[list[Name], Field(max_length=100)] = []
+    attachment_count: Annotated[int, Field(ge=0)] = 0
+    attachments: Annotated[list[MailAttachment], Field(max_length=64)] = []
+
+
+class SmtpProbePending(Payload):
+    """`smtp.probe.pending`: a mail that asks whether we relay. Its text is at `stored_as`."""
+
+    decky: Name
+    attacker_ip: Address
+    stored_as: Annotated[str, Field(max_length=4096)] = ""
+    mail_from: Annotated[str, Field(max_length=4096)] = ""
+    rcpt_to: Annotated[str, Field(max_length=4096)] = ""

@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, insert, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from decnet.collect.keep import Kept, keep
 from decnet.collect.record import Record
 from decnet.collect.sessions import COMMAND, COMMANDS_MOST, SessionEnd, commands_of, session_end
 from decnet.collect.sessions import window as session_window
@@ -54,6 +55,7 @@ class Stored:
     last_id: int
     sessions: tuple[tuple[SessionEnd, list[dict[str, Any]]], ...]
     credentials: tuple[dict[str, Any], ...]
+    kept: Kept
 
 
 async def store(session: AsyncSession, batch: Batch) -> Stored:
@@ -63,6 +65,7 @@ async def store(session: AsyncSession, batch: Batch) -> Stored:
     credentials = _credential_rows(batch.records)
     if credentials:
         await session.execute(_count_credentials(session, credentials))
+    kept = await keep(session, batch.records)
     ended = [end for record in batch.records if (end := session_end(record))]
     sessions = [(end, await _record_session(session, end)) for end in ended]
     if batch.moved:
@@ -77,7 +80,7 @@ async def store(session: AsyncSession, batch: Batch) -> Stored:
     if batch.note is not None:
         await cursors.set(session, EXPORT_KEY, dict(batch.note))
     last_id = await session.scalar(select(func.max(Log.id)))
-    return Stored(last_id or 0, tuple(sessions), tuple(credentials))
+    return Stored(last_id or 0, tuple(sessions), tuple(credentials), kept)
 
 
 async def load(session: AsyncSession) -> tuple[dict[str, Cursor], dict[str, Any] | None]:

@@ -20,6 +20,7 @@ from decnet.bus import topics
 from decnet.collect import store, tail
 from decnet.collect.export import Exporter
 from decnet.collect.inlet import Inlet
+from decnet.collect.news import publish
 from decnet.collect.only import only_reader
 from decnet.collect.options import CollectOptions
 from decnet.collect.record import Record, fault
@@ -72,7 +73,7 @@ class Collector:
         batch = self._sources.read(files, self._cursors, self._ctx.settings.batch_size)
         busy = bool(batch.records or batch.moved or batch.gone)
         if busy:
-            self._publish(batch, await self._store(batch))
+            publish(self._ctx.bus, len(batch.records), await self._store(batch))
             self._delete_consumed(files)
         return await self._export() or busy
 
@@ -134,41 +135,6 @@ class Collector:
             self._noted = dict(batch.note)
         self._stored += len(batch.records)
         return stored
-
-    def _publish(self, batch: Batch, stored: Stored) -> None:
-        """Hints, after the commit. Who misses one finds the rows."""
-        publish = self._ctx.bus.publish
-        if batch.records:
-            publish(
-                topics.SYSTEM_LOG,
-                {
-                    "component": "collector",
-                    "flushed": len(batch.records),
-                    "position": stored.last_id,
-                },
-                type="batch",
-            )
-        for row in stored.credentials:
-            payload = {
-                name: row[name]
-                for name in ("secret_sha256", "secret_kind", "attacker_ip", "service")
-            }
-            publish(topics.CREDENTIAL_CAPTURED, {**payload, "decky": row["decky_name"]})
-        for end, commands in stored.sessions:
-            publish(
-                topics.ATTACKER_SESSION_ENDED,
-                {
-                    "session_id": end.session_id,
-                    "attacker_ip": end.attacker_ip,
-                    "attacker_uuid": None,
-                    "decky_id": end.decky,
-                    "service": end.service,
-                    "ended_at": end.ended_at.isoformat(),
-                    "duration_s": end.duration_s,
-                    "commands": commands,
-                    "shard_path": end.shard_path,
-                },
-            )
 
     def _delete_consumed(self, files: list[tail.SpoolFile]) -> None:
         """Segments that their decoy has rotated away and that are stored to the last line."""
