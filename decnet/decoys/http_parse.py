@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from decnet.decoys.mime import parts_of
+
 HEAD_MOST = 16 << 10
 HEADERS_MOST = 100
 TARGET_MOST = 8 << 10
@@ -169,6 +171,9 @@ def form_login(content_type: str, body: bytes) -> Login | None:
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json":
         fields = _json_fields(body)
+    elif kind == "multipart/form-data":
+        parts = parts_of({"content-type": content_type}, body)
+        fields = {part.field.lower(): part.value for part in parts if not part.is_attachment}
     else:
         try:
             # Latin-1 both ways keeps every byte; given bytes, parse_qsl of 3.11 refuses some.
@@ -183,11 +188,16 @@ def form_login(content_type: str, body: bytes) -> Login | None:
         fields = {
             _text(name.encode("latin-1")).lower(): value.encode("latin-1") for name, value in pairs
         }
+    return login_in(fields, "json" if "json" in kind else "form")
+
+
+def login_in(fields: dict[str, bytes], how: str) -> Login | None:
+    """The credential among a form's fields, by their lower-case names."""
     secret = next((fields[n] for n in _PASSWORD_NAMES if n in fields), None)
     if secret is None:
         return None
     user = next((fields[n] for n in _USER_NAMES if n in fields), b"")
-    return Login(_text(user), secret, "plaintext", "json" if "json" in kind else "form")
+    return Login(_text(user), secret, "plaintext", how)
 
 
 def decoded_path(path: str) -> str:

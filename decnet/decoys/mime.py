@@ -20,6 +20,7 @@ DEPTH_MOST = 4
 HEADERS_MOST = 100
 HEADER_MOST = 4096
 """Characters of a header's value."""
+VALUE_MOST = 512
 NAME_MOST = 128
 """Characters of a file's name."""
 
@@ -44,6 +45,8 @@ class Part:
     sha256: str
     field: str = ""
     """The form field's name."""
+    value: bytes = b""
+    """The beginning of what is no attachment."""
 
 
 def headers_of(data: bytes) -> tuple[dict[str, str], bytes]:
@@ -114,15 +117,16 @@ def _walk(headers: dict[str, str], body: bytes, depth: int) -> Iterator[Part]:
     disposition, more = parameters(headers.get("content-disposition", ""))
     name = _filename(more) or _filename({"filename": params.get("name", "")})
     data = _decoded(headers.get("content-transfer-encoding", ""), body)
+    is_attachment = bool(name) or disposition == "attachment"
+    is_attachment = is_attachment or not kind.startswith(("text/", "multipart/"))
     yield Part(
         content_type=kind,
         filename=name,
-        is_attachment=bool(name)
-        or disposition == "attachment"
-        or not kind.startswith(("text/", "multipart/")),
+        is_attachment=is_attachment,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         field=more.get("name", "")[:NAME_MOST],
+        value=b"" if is_attachment else data[:VALUE_MOST],
     )
 
 

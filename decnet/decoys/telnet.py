@@ -19,6 +19,8 @@ from decnet.decoys.terminal import LineEditor
 
 SERVICE = "telnet"
 TRIES_MOST = 3
+BYTES_MOST = 4 << 20
+"""Bytes that are read of one visitor."""
 NAME_MOST = 256
 """Characters of a user name."""
 _ENDS = (b"\r", b"\n", b"\x03", b"\x04")
@@ -61,6 +63,8 @@ class TelnetVisit(Visit):
         self._telnet = Telnet()
         self._editor = LineEditor(echoes=True)
         self._keys = bytearray()
+        self._held = b""
+        self._bytes = 0
         self._seat: Seat | None = None
 
     async def talk(self) -> None:
@@ -68,15 +72,20 @@ class TelnetVisit(Visit):
         await self.say(GREETING)
         banner = self.house.look.telnet.replace("\n", "\r\n")
         for _ in range(TRIES_MOST):
-            user = await self._ask(banner + "login: ", hidden=False)
+            user: str | None = ""
+            while not user:  # as login does; the number of lines has an end
+                user = await self._ask(banner + "login: ", hidden=False)
+                if user is None:
+                    return
+                banner = f"{self.house.look.host} "
             secret = await self._ask("Password: ", hidden=True)
-            if user is None or secret is None:
+            if secret is None:
                 return
             if self._try(user[:NAME_MOST], secret):
                 await self._shell(user[:NAME_MOST])
                 return
-            await self.say("\r\nLogin incorrect\r\n")
-            banner = f"{self.house.look.host} "
+            banner = f"\r\nLogin incorrect\r\n{self.house.look.host} "
+        await self._show(b"\r\nLogin incorrect\r\n")
 
     def over(self) -> None:
         """The recording ends with the connection."""
@@ -114,7 +123,7 @@ class TelnetVisit(Visit):
     # -- keys
 
     async def _ask(self, question: str, *, hidden: bool) -> str | None:
-        await self.say(question)
+        await self._show(question.encode())
         return await self._typed(hidden=hidden)
 
     async def _typed(self, *, hidden: bool) -> str | None:
@@ -133,12 +142,16 @@ class TelnetVisit(Visit):
                 if self._seat is not None:
                     self._seat.typed(piece)
                 typed = self._editor.feed(piece)
-                await self._show(b"\r\n" * (b"\r\n" in typed.echo) if hidden else typed.echo)
+                echo = b"\r\n" * (b"\r\n" in typed.echo) if hidden else typed.echo
                 if typed.lines:
+                    # With what follows, in one piece: guessing programs read no further.
+                    self._held = echo
                     self.house.doorman.heard(self)
                     return typed.lines[0]
+                await self._show(echo)
             data = await self.some()
-            if not data:
+            self._bytes += len(data)
+            if not data or self._bytes > BYTES_MOST:
                 raise Goodbye
             decoded = self._telnet.feed(data)
             if decoded.answer:
@@ -146,6 +159,7 @@ class TelnetVisit(Visit):
             self._keys += decoded.keys
 
     async def _show(self, data: bytes) -> None:
+        data, self._held = self._held + data, b""
         if self._seat is not None and data:
             self._seat.shown(data)
         # A byte 255 of ours would be a command of Telnet's.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 IAC, DONT, DO, WONT, WILL, SB, SE = 255, 254, 253, 252, 251, 250, 240
 IP, AYT, EC, EL = 244, 246, 247, 248
-ECHO, SUPPRESS_GO_AHEAD, TERMINAL_TYPE, WINDOW_SIZE = 1, 3, 24, 31
+ECHO, SUPPRESS_GO_AHEAD, TERMINAL_TYPE, WINDOW_SIZE, LINE_MODE = 1, 3, 24, 31, 34
 SUB_MOST = 128
 """Bytes of a subnegotiation; the rest of it is thrown away."""
 ANSWERS_MOST = 64
@@ -49,6 +49,8 @@ class Telnet:
 
     def feed(self, data: bytes) -> Decoded:
         """Take input of any length and content."""
+        if self._state == 0 and self._sub is None and IAC not in data:
+            return Decoded(keys=data)
         done = Decoded()
         keys = bytearray()
         for byte in data:
@@ -95,7 +97,9 @@ class Telnet:
         self.options.append(f"{name}-{option}")
         if verb == WILL and option == TERMINAL_TYPE:
             done.answer += _ASK_TYPE
-        elif verb == WILL and option != WINDOW_SIZE:
+        elif verb == WILL and option not in (WINDOW_SIZE, LINE_MODE):
+            # Line mode is passed over, as small telnet servers do: guessing programs that are
+            # refused it send key by key, and badly.
             done.answer += bytes((IAC, DONT, option))
         elif verb == DO and option not in (ECHO, SUPPRESS_GO_AHEAD):
             done.answer += bytes((IAC, WONT, option))

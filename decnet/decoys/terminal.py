@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 LINE_MOST = 4096
+_PLAIN = re.compile(rb"[^\x00-\x1f\x7f]+")
 BELL = b"\x07"
 _ERASE = b"\b \b"
 
@@ -41,8 +43,16 @@ class LineEditor:
     def feed(self, data: bytes) -> Typed:
         """Take input; a carriage return, a line feed, or both together end a line."""
         typed = Typed()
-        for byte in data:
-            self._key(byte, typed)
+        at = 0
+        while at < len(data):
+            plain = None if self._escape else _PLAIN.match(data, at)
+            if plain is not None:
+                self._after_return = False
+                self._take(plain.group(), typed)
+                at = plain.end()
+            else:
+                self._key(data[at], typed)
+                at += 1
         return typed
 
     def _key(self, byte: int, typed: Typed) -> None:
@@ -56,7 +66,7 @@ class LineEditor:
             self._echo(typed, b"\r\n")
             self._finish(typed)
         elif not self._echoes:
-            self._take(byte, typed)
+            self._take(bytes((byte,)), typed)
         elif byte in (0x08, 0x7F):
             self._erase(1, typed)
         elif byte == 0x15:  # Ctrl-U
@@ -72,14 +82,13 @@ class LineEditor:
             if not self._line:
                 typed.lines.append(None)
         elif byte >= 0x20:
-            self._take(byte, typed)
+            self._take(bytes((byte,)), typed)
 
-    def _take(self, byte: int, typed: Typed) -> None:
-        if len(self._line) >= LINE_MOST:
-            self._echo(typed, BELL)
-            return
-        self._line.append(byte)
-        self._echo(typed, bytes([byte]))
+    def _take(self, data: bytes, typed: Typed) -> None:
+        """Into the line, as far as there is room for it."""
+        taken = data[: LINE_MOST - len(self._line)]
+        self._line += taken
+        self._echo(typed, taken if len(taken) == len(data) else taken + BELL)
 
     def _escape_key(self, byte: int) -> None:
         """Arrow and function keys do nothing: ESC, then "[" or "O" and on to a letter or "~"."""
