@@ -32,6 +32,7 @@ from decnet.db.ttp import TtpRule, TtpRuleState, TtpTag
 from decnet.db.webhook import (
     WebhookDelivery,
     WebhookEvent,
+    WebhookMark,
     WebhookOutbox,
     WebhookSubscription,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "User",
     "WebhookDelivery",
     "WebhookEvent",
+    "WebhookMark",
     "WebhookOutbox",
     "WebhookSubscription",
     "new_uuid",

@@ -87,3 +87,15 @@ class WebhookDelivery(SQLModel, table=True):
     status_code: int | None = None
     duration_ms: float
     error: str | None = Field(default=None, sa_type=Text)
+
+
+class WebhookMark(SQLModel, table=True):
+    """What was last told of an identity or a campaign ("identity:UUID"): the next change is the
+    difference. `changes` counts them, and makes their ids."""
+
+    __tablename__ = "webhook_marks"
+
+    key: str = Field(primary_key=True)
+    merged_into: str | None = None
+    campaign: str | None = None
+    changes: int = 0

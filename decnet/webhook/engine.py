@@ -21,6 +21,7 @@ from decnet.wake import Wake
 from decnet.webhook import outbox
 from decnet.webhook.event import Event, bounded
 from decnet.webhook.feeds import BY_ID, CURSOR_PREFIX, Feed
+from decnet.webhook.feeds_changes import Campaigns, Identities
 from decnet.webhook.feeds_timed import by_time
 from decnet.webhook.lane import Lane
 from decnet.webhook.outbox import Done, Enqueued, Item
@@ -37,7 +38,7 @@ PRUNE_SECONDS = 60.0
 
 def all_feeds() -> tuple[Feed, ...]:
     """Every feed of this program."""
-    return (*BY_ID, *by_time())
+    return (*BY_ID, *by_time(), Identities(), Campaigns())
 
 
 class Engine:
@@ -47,7 +48,6 @@ class Engine:
         self._ctx = ctx
         self._settings = settings
         self._feeds = all_feeds()
-        self._derived = [pattern for feed in self._feeds for pattern in feed.patterns]
         self._sender = Sender(settings)
         self._subscribed: list[Receiver] = []
         self._off: set[str] = set()
@@ -148,7 +148,12 @@ class Engine:
                     lane.push(told)
             return
         self._wake.hint()
-        if any(topics.matches(pattern, event.topic) for pattern in self._derived):
+        derived = False
+        for feed in self._feeds:
+            if any(topics.matches(pattern, event.topic) for pattern in feed.patterns):
+                feed.hint()
+                derived = True
+        if derived:
             return  # the database has it, or will
         if len(self._intake) == INTAKE_MOST:
             self._counts["dropped_bus"] += 1
@@ -183,6 +188,7 @@ class Engine:
             told = await outbox.enqueue(
                 session, events, self._subscribed, self._settings.queue_most
             )
+            await feed.settle(session, until)
             await cursors.set(session, key, until)
             return told
 

@@ -53,9 +53,25 @@ class Feed(Protocol):
     async def read(self, session: AsyncSession, since: Any, most: int) -> tuple[list[Event], Any]:
         """Events behind a cursor, and the cursor behind them."""
 
+    async def settle(self, session: AsyncSession, until: Any) -> None:
+        """Write what the feed itself notes, in the transaction that moves its cursor."""
+
+    def hint(self) -> None:
+        """The bus says that there is something to read."""
+
+
+class Plain:
+    """A feed that notes nothing but its cursor, and is cheap enough to be read at each tick."""
+
+    async def settle(self, session: AsyncSession, until: Any) -> None:
+        """Nothing."""
+
+    def hint(self) -> None:
+        """Nothing."""
+
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Plain):
     """A table whose id grows: `make` turns rows into events."""
 
     name: str
@@ -85,7 +101,7 @@ class Rows:
         return list(await self.make(session, rows)), rows[-1].id  # type: ignore[attr-defined]
 
 
-class Attackers:
+class Attackers(Plain):
     """`attacker.observed` and `attacker.scored`, for what the profiler has taken in."""
 
     name = "attackers"

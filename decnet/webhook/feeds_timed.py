@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from decnet.bus import topics
 from decnet.db.tables import METADATA, utc_now
 from decnet.webhook.event import Event
-from decnet.webhook.feeds import Feed
+from decnet.webhook.feeds import Feed, Plain
 
 OVERLAP = dt.timedelta(seconds=90)
 AGAIN_MOST = 1000
@@ -26,7 +26,7 @@ AGAIN_MOST = 1000
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timed(Plain):
     """A table with a time column; `make` turns a row (by column name) into events."""
 
     name: str

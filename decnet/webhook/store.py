@@ -23,8 +23,9 @@ from decnet.db.tables import (
 )
 from decnet.webhook.address import Refused, parse_url
 from decnet.webhook.engine import all_feeds
+from decnet.webhook.feeds_changes import Changes
 from decnet.webhook.outbox import DEAD, PENDING, start_cursors
-from decnet.webhook.patterns import expand
+from decnet.webhook.patterns import expand, overlap
 from zygote.errors import ZygoteError
 
 SECRET_LEAST = 16
@@ -74,7 +75,13 @@ async def add(
         raise SubscriptionError(
             f"there is a subscription {name!r}", "take another name, or remove that one"
         )
-    await start_cursors(session, all_feeds())
+    feeds = all_feeds()
+    await start_cursors(session, feeds)
+    for feed in feeds:
+        if isinstance(feed, Changes) and any(
+            overlap(mine, asked) for mine in feed.patterns for asked in wanted
+        ):
+            await feed.begin(session)
     made = WebhookSubscription(
         name=name,
         url=url,

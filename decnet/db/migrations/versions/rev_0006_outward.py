@@ -26,6 +26,7 @@ def downgrade() -> None:
     for table in (
         "probe_rounds",
         "attacker_fingerprint_state",
+        "webhook_marks",
         "webhook_deliveries",
         "webhook_outbox",
         "webhook_events",
@@ -225,6 +226,14 @@ def _webhook_tables() -> None:
         op.f("ix_webhook_deliveries_subscription_uuid_id"),
         "webhook_deliveries",
         ["subscription_uuid", "id"],
+    )
+    op.create_table(
+        "webhook_marks",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("merged_into", sa.String(), nullable=True),
+        sa.Column("campaign", sa.String(), nullable=True),
+        sa.Column("changes", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_webhook_marks")),
     )
 
 
