@@ -1,0 +1,70 @@
+import * as api from "../api.js";
+import { button, fill, h, link, mono, svg, tr, when } from "../dom.js";
+
+const SHOWN_MOST = 200;
+const DETAIL = ["principal", "secret_printable", "command", "method", "path", "user_agent", "outcome", "query"];
+
+export const detail = (row) => DETAIL.filter((k) => row.fields?.[k])
+  .map((k) => `${k}=${String(row.fields[k]).slice(0, 300)}`).join("  ") || (row.msg ?? "").slice(0, 300);
+
+export const columns = [
+  { label: "Time", cell: (r) => when(r.timestamp) },
+  { label: "Address", cell: (r) => link(`#/attackers/ip/${api.segment(r.attacker_ip)}`, mono(r.attacker_ip)) },
+  { label: "Where", cell: (r) => `${r.decky} / ${r.service}` },
+  { label: "What", cell: (r) => r.event_type },
+  { label: "Detail", cell: (r) => mono(detail(r)) },
+];
+
+export async function show(place) {
+  const stats = h("div", { class: "stats" }), chart = h("div", { class: "panel" });
+  const filter = h("input", { type: "search", placeholder: "Filter: address, service, text …", "aria-label": "Filter", class: "grow", oninput: draw });
+  let paused = false;
+  const pause = button("Pause", () => { paused = !paused; pause.textContent = paused ? "Go on" : "Pause"; pause.ariaPressed = paused; draw(); });
+  const body = h("tbody"), none = h("p", { class: "empty" }, "No visits yet. Try: ssh -p 2222 root@ this machine.");
+  const head = h("tr", {}, columns.map((c) => h("th", { scope: "col" }, c.label)));
+  fill(place, h("h1", {}, "Visits"), stats, chart, h("div", { class: "row" }, filter, pause),
+    h("div", { class: "scroll" }, h("table", { class: "stack", "aria-label": "Events, newest first" }, h("thead", {}, head), body), none));
+
+  const wanted = (row) => {
+    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const text = `${row.attacker_ip} ${row.decky} ${row.service} ${row.event_type} ${detail(row)}`.toLowerCase();
+    return words.every((word) => text.includes(word));
+  };
+  function draw() {
+    fill(body, api.recent.filter(wanted).slice(0, SHOWN_MOST).map((row) => tr(columns, row)));
+    none.hidden = body.childElementCount > 0;
+  }
+  function arrived({ detail: row }) {
+    if (paused || !wanted(row)) return;
+    const line = tr(columns, row);
+    line.className = "new";
+    body.prepend(line);
+    if (body.childElementCount > SHOWN_MOST) body.lastElementChild.remove();
+    none.hidden = true;
+  }
+  async function count() {
+    const [s, hist] = await Promise.all([api.get("/stats"), api.get("/logs/histogram", { buckets: 96 })]);
+    const tile = (n, text, href) => h("a", { class: "stat", href }, h("b", {}, n.toLocaleString()), h("span", {}, text));
+    fill(stats, tile(s.events, "events", "#/visits"), tile(s.events_24h, "in 24 h", "#/visits"),
+      tile(s.attackers, "attackers", "#/attackers"), tile(s.credentials, "credentials", "#/credentials"),
+      tile(s.sessions, "sessions", "#/sessions"), tile(s.techniques, "techniques", "#/attack"),
+      tile(s.canary_triggers, "canary rings", "#/canaries"));
+    fill(chart, h("div", { class: "dim small" }, `The last 24 hours, ${hist.total.toLocaleString()} events`), bars(hist));
+  }
+  draw();
+  api.events.addEventListener("log", arrived);
+  await count();
+  const timer = setInterval(() => count().catch(() => {}), 15000);
+  return () => { clearInterval(timer); api.events.removeEventListener("log", arrived); };
+}
+
+function bars(hist) {
+  const most = Math.max(1, ...hist.data.map((b) => b.count)), n = hist.data.length;
+  const drawing = svg("svg", { viewBox: `0 0 ${n * 10} 100`, preserveAspectRatio: "none", class: "histogram", role: "img", "aria-label": `Events in the last 24 hours; at most ${most} in a quarter of an hour` });
+  hist.data.forEach((bucket, at) => {
+    const height = bucket.count ? Math.max(3, 100 * bucket.count / most) : 0.6;
+    drawing.append(svg("rect", { x: at * 10 + 1, y: 100 - height, width: 8, height },
+      svg("title", {}, `${new Date(bucket.start).toLocaleTimeString()}: ${bucket.count}`)));
+  });
+  return drawing;
+}
