@@ -286,3 +286,75 @@ class SmtpProbePending(Payload):
     stored_as: Annotated[str, Field(max_length=4096)] = ""
     mail_from: Annotated[str, Field(max_length=4096)] = ""
     rcpt_to: Annotated[str, Field(max_length=4096)] = ""
+
+
+class IdentityObserved(Payload):
+    """`identity.formed`, `identity.observation.linked`: these addresses are this identity's."""
+
+    identity_uuid: Name
+    observation_uuids: Annotated[list[Name], Field(max_length=1000)]
+
+
+class IdentityAssigned(Payload):
+    """`identity.campaign.assigned`."""
+
+    identity_uuid: Name
+    campaign_uuid: Name
+
+
+class CampaignJoined(Payload):
+    """`campaign.formed`, `campaign.identity.assigned`: these identities are in this campaign."""
+
+    campaign_uuid: Name
+    identity_uuids: Annotated[list[Name], Field(max_length=1000)]
+
+
+class Merged(Payload):
+    """`identity.merged`, `campaign.merged`: the loser is a part of the winner now."""
+
+    winner_uuid: Name
+    loser_uuid: Name
+
+
+class Unmerged(Payload):
+    """`identity.unmerged`, `campaign.unmerged`: what was a part stands for itself again."""
+
+    resurrected_uuid: Name
+    former_winner_uuid: Name
+
+
+class CredentialReused(Payload):
+    """`credential.reuse.detected`: a row of `credential_reuse`; never the secret itself."""
+
+    secret_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    secret_kind: Name
+    principal: str | None = None
+    attacker_uuids: list[Name] = []
+    attacker_ips: list[Address] = []
+    deckies: list[Name] = []
+    services: list[Name] = []
+    target_count: Annotated[int, Field(ge=2)]
+    attempt_count: Annotated[int, Field(ge=1)]
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    first_seen: AwareDatetime
+    last_seen: AwareDatetime
+
+
+class AttributionChanged(Payload):
+    """`attribution.profile.state_changed`: a habit of an identity is of another steadiness."""
+
+    identity_uuid: Name
+    primitive: Name
+    old_state: Name
+    new_state: Name
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    ts: AwareDatetime
+
+
+class AttributionSuspected(Payload):
+    """`attribution.profile.multi_actor_suspected`: several habits look like several actors."""
+
+    identity_uuid: Name
+    primitives: Annotated[list[Name], Field(min_length=2)]
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    ts: AwareDatetime

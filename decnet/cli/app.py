@@ -20,6 +20,8 @@ FLEET = Path(__file__).resolve().parent.parent / "fleet.toml"
 OWN = {
     "visits": "Show what the visitors did; with -f, live.",
     "attackers": "List who visited, and how they behave.",
+    "identities": "List who is behind the addresses.",
+    "campaigns": "List identities that work together.",
     "token": "Print a bearer token for the REST interface.",
     "deckies": "List the deckies: what is wanted of each, and how it is.",
     "mutate": "Ask for other services on deckies.",
@@ -30,10 +32,26 @@ OWN = {
     "ca": "Make certificates for shipping logs between machines.",
     "migrate": "Bring the database to this program's revision.",
 }
+TTP_HELP = "Techniques of MITRE ATT&CK: rules, what they found, exports."
+TTP = {
+    "rules": "List the rules in force, and what was decided of them.",
+    "tags": "List what was found, newest first.",
+    "techniques": "List the techniques that were seen.",
+    "disable": "Turn a rule off, or clip its confidence.",
+    "enable": "Take back what was decided of a rule.",
+    "check": "Try a rule file: faults, and examples that do not hold.",
+    "backfill": "Apply the rules in force to what happened before.",
+    "navigator": "Print a layer for ATT&CK Navigator.",
+    "stix": "Print a bundle of STIX 2.1.",
+}
 
 
 def extend(app: App) -> None:
     """Add the tenant's commands."""
+    ttp = type(app)(name="ttp", help=TTP_HELP, group="Honeypot")
+    for verb, text in TTP.items():
+        ttp.command(f"decnet.cli.ttp:{verb}", name=verb, help=text)
+    app.command(ttp)
     for name, text in OWN.items():
         app.command(f"decnet.cli.{name}:{name}", name=name, help=text, group="Honeypot")
 

@@ -33,6 +33,7 @@ _SERVER_SIDE = {"hassh_fingerprint", "jarm_fingerprint"}
 """The prober's events fingerprint the attacker's servers, not the client that came to us."""
 TEXT_MOST = 4096
 URLS_MOST = 8
+ATTACHMENTS_MOST = 8
 
 
 def keys_of(service: str, event_type: str, fields: Mapping[str, object]) -> set[str]:
@@ -54,6 +55,9 @@ def keys_of(service: str, event_type: str, fields: Mapping[str, object]) -> set[
         found.add(f"ja4:{ja4}")
     for name in ("sha256", "payload_sha256", "file_sha256"):
         digest = _text(fields, name).lower()
+        if _HASH.fullmatch(digest) and digest not in _EMPTY_FILES:
+            found.add(f"payload:{digest}")
+    for digest in _text(fields, "attachment_sha256").lower().split(",")[:ATTACHMENTS_MOST]:
         if _HASH.fullmatch(digest) and digest not in _EMPTY_FILES:
             found.add(f"payload:{digest}")
     for name in ("command", "cmd", "url"):

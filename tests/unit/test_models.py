@@ -38,6 +38,29 @@ from decnet.models import (
 
 NOW = dt.datetime(2026, 11, 24, 3, 0, tzinfo=dt.UTC)
 EXAMPLES = [
+    models.IdentityObserved(identity_uuid="i", observation_uuids=["a", "b"]),
+    models.IdentityAssigned(identity_uuid="i", campaign_uuid="c"),
+    models.CampaignJoined(campaign_uuid="c", identity_uuids=["i", "j"]),
+    models.Merged(winner_uuid="a", loser_uuid="b"),
+    models.Unmerged(resurrected_uuid="b", former_winner_uuid="a"),
+    models.CredentialReused(
+        secret_sha256="0" * 64,
+        secret_kind="plaintext",
+        target_count=2,
+        attempt_count=2,
+        confidence=1.0,
+        first_seen=NOW,
+        last_seen=NOW,
+    ),
+    models.AttributionChanged(
+        identity_uuid="i",
+        primitive="motor.cadence",
+        old_state="unknown",
+        new_state="stable",
+        confidence=0.8,
+        ts=NOW,
+    ),
+    models.AttributionSuspected(identity_uuid="i", primitives=["a", "b"], confidence=0.6, ts=NOW),
     Health(worker="bus", ts=1.0, pid=1, uptime_sec=0.0),
     Control(action="stop", requested_by="api", ts=1.0),
     SpoolHint(decoy="decoy@ssh"),
