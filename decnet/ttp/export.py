@@ -26,7 +26,7 @@ def navigator(
     attack: Attack, found: Iterable[TechniqueCount], name: str, description: str = ""
 ) -> dict[str, Any]:
     """A layer, format 4.5: the score is the number of attackers."""
-    entries = []
+    entries: list[dict[str, Any]] = []
     for count in found:
         tactic = attack.tactics.get(count.tactic)
         entries.append(

@@ -64,17 +64,16 @@ async def tags(session: AsyncSession, wanted: Filter, limit: int) -> Sequence[An
 
 async def techniques(session: AsyncSession, wanted: Filter) -> list[TechniqueCount]:
     """All techniques that were seen, by their id."""
-    leaf = func.coalesce(col(TtpTag.sub_technique_id), col(TtpTag.technique_id))
-    whose = func.coalesce(col(TtpTag.attacker_uuid), col(TtpTag.identity_uuid))
-    statement: Any = select(
-        leaf,
-        col(TtpTag.tactic),
-        func.count(col(TtpTag.uuid)),
-        func.count(func.distinct(whose)),
-        func.max(col(TtpTag.confidence)),
-        func.min(col(TtpTag.observed_at)),
-        func.max(col(TtpTag.observed_at)),
-    ).outerjoin(Attacker, col(Attacker.uuid) == col(TtpTag.attacker_uuid))
+    leaf: Any = func.coalesce(col(TtpTag.sub_technique_id), col(TtpTag.technique_id))
+    whose: Any = func.coalesce(col(TtpTag.attacker_uuid), col(TtpTag.identity_uuid))
+    columns: list[Any] = [
+        *(leaf, col(TtpTag.tactic), func.count(col(TtpTag.uuid))),
+        *(func.count(func.distinct(whose)), func.max(col(TtpTag.confidence))),
+        *(func.min(col(TtpTag.observed_at)), func.max(col(TtpTag.observed_at))),
+    ]
+    statement: Any = select(*columns).outerjoin(
+        Attacker, col(Attacker.uuid) == col(TtpTag.attacker_uuid)
+    )
     statement = wanted.apply(statement).group_by(leaf, col(TtpTag.tactic)).order_by(leaf)
     return [TechniqueCount(*row) for row in (await session.execute(statement)).all()]
 
@@ -93,15 +92,15 @@ class Sight:
 
 async def sights(session: AsyncSession, wanted: Filter, limit: int) -> list[Sight]:
     """Who did what, by address and technique; at most `limit`."""
-    leaf = func.coalesce(col(TtpTag.sub_technique_id), col(TtpTag.technique_id))
-    statement: Any = select(
-        col(Attacker.ip),
-        leaf,
-        func.count(col(TtpTag.uuid)),
+    leaf: Any = func.coalesce(col(TtpTag.sub_technique_id), col(TtpTag.technique_id))
+    columns: list[Any] = [
+        *(col(Attacker.ip), leaf, func.count(col(TtpTag.uuid))),
         func.max(col(TtpTag.confidence)),
-        func.min(col(TtpTag.observed_at)),
-        func.max(col(TtpTag.observed_at)),
-    ).join(Attacker, col(Attacker.uuid) == col(TtpTag.attacker_uuid))
+        *(func.min(col(TtpTag.observed_at)), func.max(col(TtpTag.observed_at))),
+    ]
+    statement: Any = select(*columns).join(
+        Attacker, col(Attacker.uuid) == col(TtpTag.attacker_uuid)
+    )
     statement = wanted.apply(statement).group_by(col(Attacker.ip), leaf)
     rows = await session.execute(statement.order_by(col(Attacker.ip), leaf).limit(limit))
     return [Sight(*row) for row in rows.all()]

@@ -209,7 +209,10 @@ def canaries() -> Select[Any]:
 
 
 def of_canary(row: Any) -> Iterable[Event]:
-    """One event a ring. Whoever rang took the bait: an attacker, known to decoys or not."""
+    """One event a ring. Whoever rang took the bait: an attacker, known to decoys or not.
+
+    A question by DNS comes from somebody's resolver: that makes nobody an attacker.
+    """
     values = {
         "token_kind": row.kind,
         "generator": row.generator,
@@ -225,7 +228,7 @@ def of_canary(row: Any) -> Iterable[Event]:
         fields={name: value for name, value in values.items() if value},
         attacker_ip=row.src_ip,
         decky=row.decky_name,
-        may_add_attacker=True,
+        may_add_attacker=row.kind != "dns",
     )
 
 
