@@ -56,7 +56,7 @@ async def _keep_loot(
     session: AsyncSession, found: list[tuple[Record, Loot]]
 ) -> list[tuple[Record, Loot]]:
     """Insert what is not there yet; what was."""
-    by_key = {loot.key: (record, loot) for record, loot in reversed(found)}
+    by_key = {pair[1].key: pair for pair in reversed(found)}
     keys = list(by_key)
     for at in range(0, len(keys), PIECE):
         statement = select(col(Bounty.key)).where(col(Bounty.key).in_(keys[at : at + PIECE]))
