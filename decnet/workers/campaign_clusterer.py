@@ -34,6 +34,8 @@ from decnet.settings import Settings
 
 log = logging.getLogger("decnet.cluster")
 
+REVIEW_EVERY = 20
+"""Ticks after which splits are looked for even where there is always something new."""
 TRIES = 3
 """Failures of a step in a row before it is helped over."""
 WAKES = (topics.EVERY_IDENTITY, "ttp.tagged", "attribution.>")
@@ -47,6 +49,7 @@ class CampaignClusterer:
         self._block_most = block_most
         self._failures: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
+        self._ticks = 0
         self._waiting = 0
 
     def health(self) -> dict[str, Any]:
@@ -59,9 +62,10 @@ class CampaignClusterer:
         """One batch of each step; whether there may be more."""
         busy = await self._try("tags", lambda: self._ctx.write(campaign_records.mark_tagged))
         busy |= await self._try("identities", self._renew)
-        if not busy:
-            # Splits wait until all that is known is in its place.
-            busy = await self._try("reviewed", self._review)
+        self._ticks += 1
+        if not busy or self._ticks % REVIEW_EVERY == 0:
+            # Splits wait until what is known is in its place, but not for ever.
+            busy |= await self._try("reviewed", self._review)
         async with self._ctx.db.session() as session:
             self._waiting = await measure_waiting(session)
         return busy

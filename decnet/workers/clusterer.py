@@ -29,6 +29,8 @@ from decnet.settings import Settings
 
 log = logging.getLogger("decnet.cluster")
 
+REVIEW_EVERY = 20
+"""Ticks after which splits are looked for even where there is always something new."""
 TRIES = 3
 """Failures of a step in a row before it is helped over."""
 WAKES = (
@@ -45,6 +47,7 @@ class Clusterer:
         self._settings = settings
         self._failures: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
+        self._ticks = 0
         self.lag = 0
 
     async def prepare(self) -> None:
@@ -64,8 +67,9 @@ class Clusterer:
         limit = self._settings.bucket_most
         busy = await self._try("gathered", self._gather)
         placed = await self._try("placed", lambda: self._step(lambda s: place.place(s, limit)))
-        if not (busy or placed):
-            # Splits wait until all that is known is in its place.
+        self._ticks += 1
+        if not (busy or placed) or self._ticks % REVIEW_EVERY == 0:
+            # Splits wait until what is known is in its place, but not for ever.
             busy |= await self._try("reviewed", self._review)
         busy |= await self._try("times", lambda: self._step(times.follow))
         busy |= await self._try("secrets", lambda: self._step(reuse.correlate))
