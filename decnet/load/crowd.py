@@ -83,7 +83,8 @@ def plan(targets: Sequence[Target], seconds: float, rate: float, seed: int) -> l
         begin = chance.uniform(0, seconds * 0.9)
         for at, deed, target in _manners(manner, targets, begin, seconds, chance):
             mark = f"zz{seed:x}x{next(numbers):06x}q"
-            steps.append(Step(at, deed, target, source, mark, manner))
+            if at <= seconds:
+                steps.append(Step(at, deed, target, source, mark, manner))
     steps.sort(key=lambda step: step.at)
     return steps[: max(1, int(seconds * rate))]
 

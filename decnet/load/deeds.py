@@ -144,9 +144,9 @@ async def telnet_login(host: str, port: int, source: str, mark: str) -> None:
 async def banner(host: str, port: int, source: str, mark: str) -> None:
     """What a scanner sends to a port that it does not know."""
     async with _talk(host, port, source) as (reader, writer):
+        await reader.readuntil(b"\n")
         writer.write(f"{mark}\r\n".encode())
-        writer.write_eof()
-        await reader.read(LINE_MOST)
+        await reader.readuntil(b"\n")
 
 
 @contextlib.asynccontextmanager
