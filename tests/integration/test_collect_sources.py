@@ -125,12 +125,13 @@ async def test_collect_follows_other_programs_files_over_rotation_and_kills(
         await until(lambda: stored(tmp_path) == 1100)
         add(1100, 10)
         await until(lambda: stored(tmp_path) == 1110)
+        log = tmp_path / "decnet.log"
+        await until(lambda: len(log.read_text().splitlines()) == 1110)
     assert [int(text.split()[0]) for text in messages(tmp_path)] == list(range(1110))
     found = query(tmp_path / "decnet.db", "SELECT DISTINCT service, attacker_ip, decky FROM logs")
     assert found == [("sshd", "192.0.2.9", "vm")]
     assert sorted(path.name for path in logs.iterdir()) == ["auth.log", "auth.log.1", "auth.log.2"]
     assert not (tmp_path / "decnet.json").read_text(), "a daemon's chatter is not for followers"
-    assert len((tmp_path / "decnet.log").read_text().splitlines()) == 1110
 
 
 async def test_collect_is_there_once(tmp_path: Path) -> None:
