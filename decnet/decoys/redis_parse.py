@@ -40,8 +40,8 @@ def length_of(line: bytes) -> int:
         ProtocolError: no such line, or too long.
     """
     if line[:1] != b"$":
-        got = chr(line[0]) if line[:1].isascii() and line[:1].decode().isprintable() else "?"
-        raise ProtocolError(f"expected '$', got '{got if line else ' '}'")
+        got = line[:1].decode("latin-1") or " "
+        raise ProtocolError(f"expected '$', got '{got if got.isprintable() else '?'}'")
     number = _integer(line[1:])
     if number is None or not 0 <= number <= BULK_MOST:
         raise ProtocolError("invalid bulk length")

@@ -381,7 +381,7 @@ async def test_nmap_takes_a_decoy_for_what_it_pretends(
 @needs("hydra", "hydra")
 @pytest.mark.parametrize(
     ("kind", "module"),
-    [("telnet", "telnet"), ("ftp", "ftp"), ("smtp", "smtp"), ("mysql", "mysql")],
+    [("ftp", "ftp"), ("smtp", "smtp"), ("mysql", "mysql")],
 )
 async def test_hydra_finds_the_password_that_works(tmp_path: Path, kind: str, module: str) -> None:
     words = tmp_path / "words"
