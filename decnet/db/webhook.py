@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Index, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from decnet.db.base import JsonText, new_uuid, utc_now
+from decnet.db.base import METADATA, JsonText, new_uuid, utc_now
+from decnet.db.intel import AttackerIntel
 
 
 class WebhookSubscription(SQLModel, table=True):
@@ -99,3 +100,7 @@ class WebhookMark(SQLModel, table=True):
     merged_into: str | None = None
     campaign: str | None = None
     changes: int = 0
+
+
+# The feed of intelligence follows the time of the last answer.
+Index("ix_attacker_intel_cached_at", METADATA.tables[str(AttackerIntel.__tablename__)].c.cached_at)

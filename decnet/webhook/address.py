@@ -14,6 +14,8 @@ import httpx2
 
 URL_MOST = 2048
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_CARRIER = ipaddress.ip_network("100.64.0.0/10")
+"""Carriers' own, and many VPNs'; Python calls it neither private nor global."""
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -69,7 +71,7 @@ def why_not(text: str, *, allow_private: bool) -> str:
         return "" if allow_private else "loopback"
     if address.is_global:
         return ""
-    if address.is_private and not address.is_reserved:
+    if (address.is_private or address in _CARRIER) and not address.is_reserved:
         return "" if allow_private else "private"
     return "reserved"
 

@@ -22,6 +22,7 @@ from decnet.db.tables import (
     CanaryToken,
     CanaryTrigger,
     Credential,
+    CredentialReuse,
     Log,
     SessionRecording,
 )
@@ -243,6 +244,18 @@ async def _credentials(session: AsyncSession, rows: Sequence[Credential]) -> Ite
     ]
 
 
+async def _reuses(session: AsyncSession, rows: Sequence[CredentialReuse]) -> Iterable[Event]:
+    return [
+        Event.make(
+            topics.CREDENTIAL_REUSED,
+            f"{row.secret_kind}|{row.secret_sha256}",
+            row.last_seen.timestamp(),
+            row.model_dump(mode="json", exclude={"id"}),
+        )
+        for row in rows
+    ]
+
+
 async def _triggers(session: AsyncSession, rows: Sequence[CanaryTrigger]) -> Iterable[Event]:
     wanted = {row.token_uuid for row in rows}
     tokens = {
@@ -277,5 +290,6 @@ BY_ID: tuple[Feed, ...] = (
     Rows("lines", (topics.SYSTEM_LOG,), Log, _lines),
     Rows("sessions", (topics.ATTACKER_SESSION_ENDED,), Log, _sessions, SESSION_RECORDED),
     Rows("credentials", (topics.CREDENTIAL_CAPTURED,), Credential, _credentials),
+    Rows("reuses", (topics.CREDENTIAL_REUSED,), CredentialReuse, _reuses),
     Rows("canary_triggers", ("canary.*.triggered",), CanaryTrigger, _triggers),
 )

@@ -129,7 +129,33 @@ def _revoked(row: Any) -> Iterable[Event]:
         )
 
 
+def _enriched(row: Any) -> Iterable[Event]:
+    names = (
+        *("attacker_uuid", "attacker_ip", "aggregate_verdict", "greynoise_classification"),
+        *("abuseipdb_score", "abuseipdb_categories", "feodo_listed", "feodo_malware"),
+        *("threatfox_listed", "threatfox_malware"),
+    )
+    verdicts = {
+        name: (said or {}).get("verdict") or "failed"
+        for name, said in (row.providers or {}).items()
+    }
+    yield Event.make(
+        topics.ATTACKER_INTEL_ENRICHED,
+        f"{row.uuid}|{row.cached_at.isoformat()}",
+        row.cached_at.timestamp(),
+        {**{name: getattr(row, name) for name in names}, "providers": verdicts},
+    )
+
+
 ALL = (
+    Timed(
+        "intel",
+        (topics.ATTACKER_INTEL_ENRICHED,),
+        "attacker_intel",
+        "uuid",
+        "cached_at",
+        _enriched,
+    ),
     Timed("ttp_tag", ("ttp.tagged", "ttp.rule.fired.*"), "ttp_tag", "uuid", "created_at", _tagged),
     Timed("canary_placed", ("canary.*.placed",), "canary_tokens", "uuid", "created_at", _placed),
     Timed("canary_revoked", ("canary.*.revoked",), "canary_tokens", "uuid", "revoked_at", _revoked),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import functools
 import json
 import random
 import signal
@@ -17,10 +18,24 @@ from typing import Any
 
 import pytest
 import trustme
+from sqlalchemy import update
+from sqlmodel import col
 
 from decnet.db import cursors
 from decnet.db.engine import Database
-from decnet.db.tables import Attacker, CanaryToken, CanaryTrigger, Credential, Log, TtpTag
+from decnet.db.tables import (
+    Attacker,
+    AttackerIdentity,
+    AttackerIntel,
+    Campaign,
+    CanaryToken,
+    CanaryTrigger,
+    Credential,
+    CredentialReuse,
+    Log,
+    TtpTag,
+    utc_now,
+)
 from decnet.webhook import store
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import migrated, query, worker
@@ -88,7 +103,7 @@ def row(folder: Path, columns: str, name: str = "siem") -> Any:
 
 
 async def test_webhook_delivers_what_the_database_says_without_a_bus(tmp_path: Path) -> None:
-    patterns = ("attacker.>", "credential.captured", "ttp.>", "canary.>", "system.log")
+    patterns = ("attacker.>", "credential.>", "ttp.>", "canary.>", "system.log")
     async with setting(tmp_path, *patterns) as siem, worker(tmp_path, WEBHOOK, **QUICK):
 
         async def attack(session: Any) -> None:
@@ -121,6 +136,21 @@ async def test_webhook_delivers_what_the_database_says_without_a_bus(tmp_path: P
                 )
             )
             session.add(
+                CredentialReuse(
+                    secret_sha256="0" * 64, secret_kind="plaintext", first_seen=NOW, last_seen=NOW
+                )
+            )
+            await session.flush()
+            session.add(
+                AttackerIntel(
+                    attacker_uuid="uuid-192.0.2.1",
+                    attacker_ip="192.0.2.1",
+                    aggregate_verdict="malicious",
+                    cached_at=utc_now(),
+                    expires_at=utc_now(),
+                )
+            )
+            session.add(
                 TtpTag(
                     uuid="tag",
                     source_kind="command",
@@ -141,7 +171,8 @@ async def test_webhook_delivers_what_the_database_says_without_a_bus(tmp_path: P
 
         await write(tmp_path, attack)
         expected = [
-            *("attacker.observed", "attacker.scored", "credential.captured"),
+            *("attacker.intel.enriched", "attacker.observed", "attacker.scored"),
+            *("credential.captured", "credential.reuse.detected"),
             *("system.log", "system.log", "system.log", "ttp.rule.fired.T1082", "ttp.tagged"),
         ]
 
@@ -314,6 +345,56 @@ async def test_webhook_forwards_heartbeats_and_rare_topics_from_the_bus(tmp_path
             assert len(siem.ids()) == len(set(siem.ids()))
             stored = "SELECT topic FROM webhook_events"
             assert query(tmp_path / "decnet.db", stored) == [("topology.one.status",)]
+
+
+async def test_webhook_tells_how_identities_form_merge_and_part(tmp_path: Path) -> None:
+    def identity(name: str) -> AttackerIdentity:
+        return AttackerIdentity(uuid=name, first_seen_at=NOW, last_seen_at=NOW)
+
+    async def old(session: Any) -> None:
+        session.add(identity("old"))
+
+    async def form(session: Any) -> None:
+        session.add(Campaign(uuid="war", first_seen_at=NOW, last_seen_at=NOW))
+        session.add_all([identity("a"), identity("b")])
+        session.add(Attacker(uuid="x", ip="::1", first_seen=NOW, last_seen=NOW, identity_id="a"))
+
+    async def change(session: Any, **columns: Any) -> None:
+        await session.execute(
+            update(AttackerIdentity).where(col(AttackerIdentity.uuid) == "b").values(**columns)
+        )
+
+    steps: list[Callable[[Any], Awaitable[None]]] = [
+        form,
+        functools.partial(change, merged_into_uuid="a"),
+        functools.partial(change, merged_into_uuid=None, campaign_id="war"),
+        functools.partial(change, merged_into_uuid="a"),
+    ]
+    told = [
+        ["campaign.formed", "identity.formed", "identity.formed"],
+        ["identity.merged"],
+        ["campaign.identity.assigned", "identity.campaign.assigned", "identity.unmerged"],
+        ["identity.merged"],
+    ]
+    await asyncio.to_thread(migrated, tmp_path)
+    await write(tmp_path, old)
+    async with receiver() as siem:
+        # Before the worker ever ran: what is there is known, what comes is told.
+        await subscribe(tmp_path, "siem", siem.url, "identity.>", "campaign.>")
+        found: dict[str, dict[str, Any]] = {}
+        for step, topics_told in zip(steps, told, strict=True):
+            await write(tmp_path, step)
+            goal = len(found) + len(topics_told)
+            async with worker(tmp_path, WEBHOOK, **QUICK):
+                await until(lambda: len(set(siem.ids())) >= goal)  # noqa: B023
+            # Killed before it noted the last ones, it repeats them: with the same ids.
+            fresh = {b["id"]: b for b in siem.bodies if b["id"] not in found}
+            assert sorted(b["topic"] for b in fresh.values()) == topics_told
+            found |= fresh
+        (last,) = fresh.values()
+        assert last["payload"] == {"winner_uuid": "a", "loser_uuid": "b"}
+        members = [b["payload"].get("observation_uuids") for b in found.values()]
+        assert ["x"] in members
 
 
 async def test_webhook_full_queue_drops_the_oldest_and_counts(tmp_path: Path) -> None:

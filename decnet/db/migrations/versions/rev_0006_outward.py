@@ -23,6 +23,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Back to revision 0005."""
+    op.drop_index("ix_attacker_intel_cached_at", "attacker_intel")
     for table in (
         "probe_rounds",
         "attacker_fingerprint_state",
@@ -235,6 +236,7 @@ def _webhook_tables() -> None:
         sa.Column("changes", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_webhook_marks")),
     )
+    op.create_index(op.f("ix_attacker_intel_cached_at"), "attacker_intel", ["cached_at"])
 
 
 def _probe_tables() -> None:
