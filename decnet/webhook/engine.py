@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from decnet.bus import subscription, topics
 from decnet.context import Context
 from decnet.db import cursors
+from decnet.db.dialect import DRIVER_ERRORS
 from decnet.db.errors import StorageError
 from decnet.wake import Wake
 from decnet.webhook import outbox
@@ -34,6 +35,8 @@ log = logging.getLogger("decnet.webhook")
 INTAKE_MOST = 1024
 """Events from the bus that wait to be stored; more drop the oldest, counted."""
 PRUNE_SECONDS = 60.0
+FAILURES_MOST = 3
+"""So often a feed may fail before its rows are read one by one, and a bad one is left out."""
 
 
 def all_feeds() -> tuple[Feed, ...]:
@@ -62,6 +65,9 @@ class Engine:
         self._pruned = time.monotonic()
         self._counts = {"delivered": 0, "failed": 0, "enqueued": 0, "dropped_full": 0}
         self._counts |= {"dropped_bus": 0, "dropped_transient": 0, "auto_disabled": 0}
+        self._counts |= {"feed_errors": 0, "poison": 0}
+        self._failures: dict[str, int] = {}
+        """Feed -> how often its reading failed, then how many rows were read singly."""
         self._depth = {outbox.PENDING: 0, outbox.DEAD: 0}
 
     def health(self) -> dict[str, Any]:
@@ -174,9 +180,45 @@ class Engine:
     # -- from the database
 
     async def _advance(self, feed: Feed) -> bool:
-        """Move one feed on by a batch; True if it moved."""
+        """Move one feed on by a batch; True if it moved. A bad row stops no other feed."""
+        failures = self._failures.get(feed.name, 0)
+        careful = failures >= FAILURES_MOST
+        try:
+            moved = await self._move(feed, 1 if careful else outbox.BATCH)
+        except StorageError:
+            raise
+        except Exception as error:
+            self._counts["feed_errors"] += 1
+            self._failures[feed.name] = failures + 1
+            if not careful or isinstance(error, DRIVER_ERRORS):
+                log.warning("feed %s: %s: %s", feed.name, type(error).__name__, error)
+                return False
+            return await self._skip(feed)
+        # One by one until the batch with the bad row is behind us.
+        if careful and failures < FAILURES_MOST + outbox.BATCH and moved:
+            self._failures[feed.name] = failures + 1
+        else:
+            self._failures.pop(feed.name, None)
+        return moved
+
+    async def _skip(self, feed: Feed) -> bool:
+        """Leave the row behind the cursor out; True if the cursor is a number, and moved."""
+        key = CURSOR_PREFIX + feed.name
+
+        async def work(session: AsyncSession) -> bool:
+            since = await cursors.get(session, key)
+            if isinstance(since, int):
+                await cursors.set(session, key, since + 1)
+            return isinstance(since, int)
+
+        skipped = await self._ctx.write(work)
+        self._counts["poison"] += skipped
+        log.error("feed %s: a row cannot be read and is left out", feed.name)
+        return skipped
+
+    async def _move(self, feed: Feed, most: int) -> bool:
         async with self._ctx.db.session() as session:
-            since, until, events = await outbox.look(session, feed, self._subscribed)
+            since, until, events = await outbox.look(session, feed, self._subscribed, most)
         if since == until and not events:
             return False
         key = CURSOR_PREFIX + feed.name

@@ -87,14 +87,14 @@ async def start_cursors(session: AsyncSession, feeds: Iterable[Feed]) -> None:
 
 
 async def look(
-    session: AsyncSession, feed: Feed, subscribed: Sequence[Receiver]
+    session: AsyncSession, feed: Feed, subscribed: Sequence[Receiver], most: int = BATCH
 ) -> tuple[Any, Any, list[Event]]:
     """What a feed has behind its cursor: the cursor, the next one, the events that are wanted."""
     since = await cursors.get(session, CURSOR_PREFIX + feed.name)
     patterns = {pattern for receiver in subscribed for pattern in receiver.patterns}
     if not any(overlap(mine, asked) for mine in feed.patterns for asked in patterns):
         return since, await feed.skip(session, since), []
-    events, until = await feed.read(session, since, BATCH)
+    events, until = await feed.read(session, since, most)
     wanted = [e for e in events if any(wants(r.patterns, e.topic) for r in subscribed)]
     return since, until, await _fresh(session, wanted)
 

@@ -9,6 +9,7 @@ import functools
 import json
 import random
 import signal
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -395,6 +396,29 @@ async def test_webhook_tells_how_identities_form_merge_and_part(tmp_path: Path) 
         assert last["payload"] == {"winner_uuid": "a", "loser_uuid": "b"}
         members = [b["payload"].get("observation_uuids") for b in found.values()]
         assert ["x"] in members
+
+
+async def test_webhook_leaves_out_a_row_that_cannot_be_read(tmp_path: Path) -> None:
+    async with setting(tmp_path, "system.log", at_once=4) as siem:
+        await store_lines(tmp_path, range(30))
+        with contextlib.closing(sqlite3.connect(tmp_path / "decnet.db")) as connection:
+            connection.execute("UPDATE logs SET fields = '{broken' WHERE id = 17")
+            connection.commit()
+        async with worker(tmp_path, WEBHOOK, **QUICK) as running:
+            await until(lambda: len(siem.bodies) == 29)
+            assert "left out" in running.log.read_text()
+    numbers = {int(b["payload"]["fields"]["number"]) for b in siem.bodies}
+    assert numbers == set(range(30)) - {16}
+
+
+async def test_webhook_sends_ten_at_once_and_no_more(tmp_path: Path) -> None:
+    async with setting(tmp_path, "system.log", at_once=10, delay=0.05) as siem:
+        await subscribe(tmp_path, "second", siem.url, "system.log", at_once=10)
+        await store_lines(tmp_path, range(40))
+        async with worker(tmp_path, WEBHOOK, **QUICK):
+            await until(lambda: len(siem.bodies) >= 80)
+        assert siem.most_at_once <= 10
+        assert siem.most_at_once > 1
 
 
 async def test_webhook_full_queue_drops_the_oldest_and_counts(tmp_path: Path) -> None:
