@@ -127,6 +127,11 @@ class Geo:
         return self._loaded.table.find(address)
 
     @property
+    def made(self) -> float:
+        """When the table in use was compiled, epoch seconds; 0 for the package's own ranges."""
+        return self._loaded.table.made if self._loaded is not None else 0.0
+
+    @property
     def is_shared(self) -> bool:
         """Whether the table in use came with the fork."""
         return self._loaded is not None and self._loaded is _shared

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from pathlib import Path
 
-from decnet.analysis import observe
+from decnet.analysis import observe, rehearsal
 from decnet.analysis.batch import (
     BATCH,
     CURSOR,
@@ -19,10 +20,13 @@ from decnet.analysis.batch import (
     profile_batch,
     skip_event,
 )
+from decnet.analysis.places import relocate
 from decnet.bus import topics
-from decnet.context import Context, run_worker
+from decnet.context import Context, open_context, run_worker
+from decnet.db.engine import Database
 from decnet.db.errors import StorageError
 from decnet.geo.where import Geo, GeoSettings
+from decnet.settings import Settings
 
 __all__ = ["CURSOR", "main", "profile_batch", "publish", "run"]
 
@@ -36,9 +40,11 @@ TRIES = 3
 class Profiler:
     """The worker's state between ticks; all that counts of it is in the database."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, geo: GeoSettings) -> None:
         self._ctx = ctx
-        self._geo = Geo(GeoSettings.from_env())
+        self._geo = Geo(geo)
+        self._geo.refresh(now=True)
+        self._located: float = 0
         self._most = BATCH
         self._tries = 0
         ctx.health |= {"profiled": 0, "lag": 0, "set_aside": 0}
@@ -48,7 +54,7 @@ class Profiler:
     async def tick(self) -> bool:
         """One batch of events, some sessions; False where there was neither."""
         self._geo.refresh()
-        busy = False
+        busy = await self._relocate()
         async with self._ctx.db.session() as session:
             self._ctx.health["lag"] = await measure_lag(session)
         if self._ctx.health["lag"] > 0:
@@ -82,6 +88,18 @@ class Profiler:
         poison = await self._ctx.write(skip_event)
         self._ctx.health["set_aside"] += 1
         log.error("event %s of logs is set aside: it cannot be profiled", poison, exc_info=error)
+
+    async def _relocate(self) -> bool:
+        """Some of the known attackers by a table that is new; False where there is no more."""
+        made = self._geo.made
+        if made in (0, self._located):
+            return False
+        work = partial(relocate, made=made, locate=self._geo.find)
+        changed, more = await self._ctx.write(work)
+        self._ctx.health["relocated"] = self._ctx.health.get("relocated", 0) + changed
+        if not more:
+            self._located = made
+        return more
 
     async def _observe(self) -> bool:
         async with self._ctx.db.session() as session:
@@ -136,12 +154,24 @@ def publish(ctx: Context, scored: list[Scored]) -> None:
 async def main(ctx: Context) -> None:
     """Profile until told to stop."""
     wake = await ctx.wake(topics.SYSTEM_LOG, topics.ATTACKER_SESSION_ENDED)
-    profiler = Profiler(ctx)
+    profiler = Profiler(ctx, GeoSettings.from_env())
     ctx.ready("following logs")
     while not ctx.stopping.is_set():
         ctx.progress()
         if not await profiler.tick():
             await wake.wait(POLL_SECONDS)
+
+
+async def rehearse(folder: Path) -> None:
+    """Profile a visit and look at its session, in an empty folder; leaves nothing behind."""
+    settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"})
+    await Database(settings.db_url).create_all()
+    async with open_context("profiler", settings, notifies=False) as ctx:
+        profiler = Profiler(ctx, GeoSettings(folder, folder))
+        for number in range(4):
+            await ctx.write(partial(rehearsal.visit, settings.artifacts_dir, number))
+            while await profiler.tick():
+                pass
 
 
 def run() -> None:

@@ -17,8 +17,10 @@ import pytest
 
 from decnet.bus import topics
 from decnet.bus.client import BusClient
+from decnet.geo.build import build
+from decnet.geo.where import GeoSettings
 from decnet.models import IntelEnriched, ObservationMade
-from decnet.workers import enrich
+from decnet.workers import enrich, profiler
 from tests.support.attackers import address, write_logs
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import Worker, migrated, query, worker
@@ -173,7 +175,7 @@ async def test_profiler_observes_a_real_session_once(tmp_path: Path) -> None:
         await ssh(tmp_path, running.port, options=("-tt",), stdin=typed)
         await ssh(tmp_path, running.port, "wget http://192.0.2.1/x")
         rows = "SELECT count(*) FROM observations"
-        async with worker(tmp_path, COLLECT), worker(tmp_path, PROFILER) as profiler:
+        async with worker(tmp_path, COLLECT), worker(tmp_path, PROFILER) as running_profiler:
             cursor = "SELECT value FROM state WHERE key = 'attacker_worker_session_cursor'"
             ended = "SELECT max(id) FROM logs WHERE event_type = 'session_recorded'"
             two = "SELECT count(*) FROM session_recordings"
@@ -184,7 +186,7 @@ async def test_profiler_observes_a_real_session_once(tmp_path: Path) -> None:
                     and number(tmp_path, cursor) == number(tmp_path, ended)
                 )
             )
-            profiler.signal(signal.SIGKILL)
+            running_profiler.signal(signal.SIGKILL)
             count = number(tmp_path, rows)
             first = ObservationMade.model_validate((await anext(told)).payload)
         # Begun again from the start, it stores nothing twice.
@@ -283,6 +285,34 @@ async def test_enrich_offline_and_private_addresses_ask_nobody(tmp_path: Path) -
         assert stub.asked and not [seen for seen in stub.seen if "10.9.8.7" in seen]
 
 
+async def test_profiler_locates_whom_it_knew_when_there_is_a_table(tmp_path: Path) -> None:
+    file = await asyncio.to_thread(migrated, tmp_path)
+    await asyncio.to_thread(write_logs, file, 600, seed=3, addresses=260)
+    settings = GeoSettings.from_env({"DECNET_STATE_DIR": str(tmp_path)})
+    async with worker(tmp_path, PROFILER, DECNET_BUS_ENABLED="false"):
+        await until(lambda: profiled(tmp_path) == 600)
+    assert number(tmp_path, "SELECT count(asn) FROM attackers") == 0
+    settings.root.mkdir()
+    (settings.root / "x.tsv").write_text("8.8.0.0\t8.8.0.255\t64496\tUS\tEXAMPLE\n")
+    await asyncio.to_thread(build, settings)
+    cursor = "SELECT value FROM state WHERE key = 'attacker_worker_geo_cursor'"
+    async with worker(tmp_path, PROFILER, DECNET_BUS_ENABLED="false"):
+        await until(lambda: '"after":null' in str(query(file, cursor)))
+    found = query(file, "SELECT asn, as_name, bgp_prefix, ip LIKE '8.8.0.%' FROM attackers")
+    assert {row for row in found if row[3]} == {(64496, "EXAMPLE", "8.8.0.0/24", 1)}
+    assert {row for row in found if not row[3]} == {(None, None, None, 0)}
+    assert len(found) > 210, "more than one batch"
+
+
+async def test_profiler_rehearsal_goes_all_the_way(tmp_path: Path) -> None:
+    await profiler.rehearse(tmp_path)
+    assert number(tmp_path, "SELECT count(DISTINCT evidence_ref) FROM observations") == 4
+    assert query(tmp_path / "decnet.db", "SELECT domain, count FROM smtp_targets") == [
+        ("warm.example", 4)
+    ]
+    assert [t.name for t in threading.enumerate() if "aiosqlite" in t.name] == []
+
+
 async def test_enrich_rehearsal_leaves_nothing_running(tmp_path: Path) -> None:
     await enrich.rehearse(tmp_path)
     assert enriched(tmp_path, "WHERE aggregate_verdict = 'malicious'") == 3
@@ -298,7 +328,9 @@ async def test_enrich_one_refused_row_stops_no_other(tmp_path: Path) -> None:
         f"WHEN NEW.attacker_ip = '{address(2)}' BEGIN SELECT RAISE(ABORT, 'no'); END",
     )
     off = {"DECNET_BUS_ENABLED": "false"}
-    async with worker(tmp_path, PROFILER, **off), worker(tmp_path, ENRICH, **off) as running:
+    async with worker(tmp_path, PROFILER, **off):
+        await until(lambda: profiled(tmp_path) == 200)
+    async with worker(tmp_path, ENRICH, **off) as running:
         await until(lambda: enriched(tmp_path) == 4)
         await until(lambda: "set aside" in running.log.read_text())
         assert running.process.returncode is None
