@@ -15,6 +15,8 @@ from decnet.ship.options import ShipOptions
 from decnet.ship.sender import Sender
 from decnet.ship.tls import client_context
 
+DATABASE = False
+
 
 async def main(ctx: Context) -> None:
     """Forward until told to stop."""
@@ -56,7 +58,7 @@ async def main(ctx: Context) -> None:
 
 def run() -> None:
     """The worker, under the zygote or alone."""
-    run_worker("forwarder", main, database=False)
+    run_worker("forwarder", main, database=DATABASE)
 
 
 if __name__ == "__main__":

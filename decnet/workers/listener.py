@@ -9,17 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from pathlib import Path
 
 from decnet.bus import topics
 from decnet.context import Context, WorkerError, run_worker
 from decnet.decoys.house import PortRefused, listen
-from decnet.ship.ledger import Ledger
+from decnet.ship.frames import FrameReader, frame
+from decnet.ship.ledger import Arrived, Ledger
 from decnet.ship.listener import Listener
 from decnet.ship.options import ShipOptions
+from decnet.ship.sender import Sender
 from decnet.ship.tls import server_context
 
 log = logging.getLogger("decnet.listener")
 
+DATABASE = False
+ROUNDS = 12
+"""So often must a function run before the interpreter has specialised it."""
+REHEARSED = '<134>1 2026-11-24T03:00:00Z d ssh - command [relay@55555 src_ip="192.0.2.7" n="{}"]\n'
 PORT_VARIABLE = "DECNET_SWARM_SYSLOG_PORT"
 
 
@@ -76,9 +83,31 @@ async def main(ctx: Context) -> None:
         ledger.close()
 
 
+async def rehearse(folder: Path) -> None:
+    """A few lines from a log file into `master.log`, without a network between; leaves nothing."""
+    source, spool = folder / "decnet.log", folder / "spool"
+    spool.mkdir()
+    sender = Sender(source, folder / "forwarder.json")
+    sender.open()
+    ledger = Ledger(folder / "listener.json", folder / "master.log", spool, ingest=True)
+    ledger.open()
+    frames = FrameReader()
+    for number in range(ROUNDS):
+        with source.open("a") as file:
+            file.write(REHEARSED.format(number))
+        lines = sender.read(ROUNDS)
+        assert lines is not None
+        arrived = frames.feed(b"".join(frame(line) for line in lines.lines))
+        batch = [Arrived("warm", line, "0" * 32, sender.next) for line in arrived]
+        ledger.commit(ledger.prepare(batch))
+        sender.advance(lines)
+        sender.save()
+    ledger.close()
+
+
 def run() -> None:
     """The worker, under the zygote or alone."""
-    run_worker("listener", main, database=False)
+    run_worker("listener", main, database=DATABASE)
 
 
 if __name__ == "__main__":
