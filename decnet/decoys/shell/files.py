@@ -103,6 +103,10 @@ class Files:
         }
         return sorted(found)
 
+    def written(self) -> dict[str, bytes]:
+        """The files that this session wrote and left, by path; empty ones not."""
+        return {path: data for path, data in self._own.items() if data}
+
     def _room(self, path: str, growth: int) -> None:
         if self._used + max(growth, 0) > SESSION_MOST or len(self._own) >= ENTRIES_MOST:
             raise FileError("No space left on device")
