@@ -28,6 +28,7 @@ warm = "app.floor:warm"
 env = { PYTHONHASHSEED = "${SEED:-0}" }
 cwd = "."
 path = ["app"]
+bake = ["warm", "freeze"]
 bake_timeout = "1min 30s"
 allow = { thread = "ends before the fork" }
 
@@ -92,6 +93,7 @@ def test_fleet_every_key(tmp_path: Path) -> None:
             env=env,
             cwd=folder,
             path=(f"{folder}/app",),
+            bake=("warm", "freeze"),
             bake_timeout=90.0,
             allow={"thread": "ends before the fork"},
             place="fleet.toml:6",
@@ -103,7 +105,7 @@ def test_fleet_every_key(tmp_path: Path) -> None:
         run=Run("function", "app.web:main"),
         env=env,
         cwd=folder,
-        place="fleet.toml:15",
+        place="fleet.toml:16",
     )
     assert fleet.workers["b"] == WorkerSpec(
         name="b",
@@ -142,7 +144,7 @@ def test_fleet_every_key(tmp_path: Path) -> None:
         title="the second",
         log_max_bytes=2**20,
         log_keep=0,
-        place="fleet.toml:18",
+        place="fleet.toml:19",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.support.fleetfile import good_fleet
 from zygote.audit.report import RULES
+from zygote.bake import pipeline
 from zygote.fleet import words
 from zygote.fleet.model import WorkerSpec, ZygoteSpec
 from zygote.fleet.reference import PAGE, page
@@ -60,3 +61,5 @@ def test_reference_words_mean_keys_that_exist() -> None:
 def test_reference_words_are_those_of_the_other_packages() -> None:
     assert set(words.CAPABILITIES) == set(caps.NUMBERS)
     assert set(words.AUDIT_RULES) == set(RULES)
+    audits = {"audit", "final audit"}
+    assert set(words.BAKE_STAGES) == {stage.name for stage in pipeline.STAGES} - audits

@@ -12,6 +12,7 @@ rest; `seal` comes when nobody makes or drops objects any more, so that no hole 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from zygote.bake import audit, collapse, collect, freeze, immortalise, relocate, seal, trim, warm
@@ -30,6 +31,23 @@ STAGES = (
     Stage("final audit", audit.run),
 )
 """All stages after "import", which is the fork server's own (`zygote.forkserver.preload`)."""
+
+
+def chosen(names: Collection[str] | None) -> tuple[Stage, ...]:
+    """The stages of these names and the audits, in their order; None is all.
+
+    A stage that was not asked for is skipped and says so, like one that cannot be.
+    """
+    if names is None:
+        return STAGES
+    return tuple(
+        stage if stage.run is audit.run or stage.name in names else Stage(stage.name, _unwanted)
+        for stage in STAGES
+    )
+
+
+def _unwanted(_bake: Bake) -> str:
+    raise Skipped("not among the stages that `bake` names")
 
 
 def run(bake: Bake, stages: tuple[Stage, ...]) -> dict[str, Any]:

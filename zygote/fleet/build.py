@@ -14,7 +14,7 @@ from zygote.fleet.expand import expand
 from zygote.fleet.locate import Path as Place
 from zygote.fleet.model import Run, WorkerSpec, ZygoteSpec, instantiate
 from zygote.fleet.problems import Problems
-from zygote.fleet.words import AUDIT_RULES, did_you_mean, listed
+from zygote.fleet.words import AUDIT_RULES, BAKE_STAGES, did_you_mean, listed
 
 _JOINED = ("env", "rlimits")
 """Tables in a table: those of the layers are joined, all else is replaced."""
@@ -80,6 +80,8 @@ class Builder:
         path = layer.path
         for rule, reason in given.get("allow", {}).items():
             self._check_allow((*path, "allow", rule), rule, reason)
+        for index, stage in enumerate(given.get("bake", ())):
+            self._check_stage((*path, "bake", index), stage)
         given["env"] = self._expand_env(
             {k: (v, (*path, "env", k)) for k, v in given.get("env", {}).items()}
         )
@@ -193,6 +195,14 @@ class Builder:
             self._problems.error(
                 place, "a reason is wanted", hint=f'{rule} = "why this is safe"',
                 code="bad-value", value=reason,
+            )  # fmt: skip
+
+    def _check_stage(self, place: Place, stage: str) -> None:
+        if stage not in BAKE_STAGES:
+            self._problems.error(
+                place, "the bake has no such stage",
+                hint=did_you_mean(stage, BAKE_STAGES, f"any of {listed(BAKE_STAGES)}"),
+                code="bad-value", value=stage,
             )  # fmt: skip
 
     def _interpreter(self, text: str, place: Place) -> str:

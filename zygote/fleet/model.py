@@ -40,6 +40,8 @@ class ZygoteSpec:
     """Absolute folders put in front of sys.path."""
     python: str = ""
     """Interpreter; "" is the manager's own."""
+    bake: tuple[str, ...] | None = None
+    """Optional stages to run; None is all of them."""
     bake_timeout: float = 120.0
     allow: dict[str, str] = field(default_factory=dict)
     """Audit rule -> reason why its finding is accepted."""

@@ -117,6 +117,13 @@ class ZygoteTable(Table):
         default="the manager's own",
         example='"/usr/bin/python3.13"',
     )
+    bake: Texts = key(
+        "Stages of the bake to run, in their own order: warm, collect, trim, relocate, "
+        "immortalise, freeze, seal, collapse. Imports and audits always run. Fewer share less; "
+        "`zygotectl bake --compare` shows what each saves.",
+        default="all",
+        example='["warm", "freeze"]',
+    )
     bake_timeout: SecondsAboveZero = key(
         "How long imports and warm-up may take in all.", example='"5min"'
     )

@@ -22,6 +22,11 @@ CAPABILITIES = (
 AUDIT_RULES = ("thread", "socket", "fd", "loop", "child-process", "sqlite")
 """The rules that `allow` can name: those of `zygote.audit` (a test holds the two equal)."""
 
+BAKE_STAGES = (
+    *("warm", "collect", "trim", "relocate", "immortalise", "freeze", "seal", "collapse"),
+)
+"""The stages that `bake` can name: those of `zygote.bake` without import and audits (a test)."""
+
 RLIMITS = tuple(sorted(name[7:].lower() for name in dir(resource) if name.startswith("RLIMIT_")))
 """nofile, core, as …: what this interpreter knows of getrlimit(2)."""
 

@@ -105,7 +105,8 @@ def _bake(link: Link, wanted: str) -> Path | None:
             own=rehearse.read,
             rehearse=rehearse.run,
         )
-        report = pipeline.run(bake, (Stage("import", preload.run), *pipeline.STAGES))
+        stages = pipeline.chosen(spec.bake)
+        report = pipeline.run(bake, (Stage("import", preload.run), *stages))
         atexits.stop()
         atexits.disown()
     except ZygoteError as error:
@@ -133,6 +134,8 @@ def _spec(kind: Kind, body: bytes) -> ZygoteSpec:
         parts: dict[str, Any] = json.loads(body)["spec"]
         for key in ("preload", "warm", "path"):
             parts[key] = tuple(parts[key])
+        if parts.get("bake") is not None:
+            parts["bake"] = tuple(parts["bake"])
         return ZygoteSpec(**parts)
     except (ValueError, KeyError, TypeError) as error:
         raise ZygoteError(
