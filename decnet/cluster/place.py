@@ -124,11 +124,13 @@ class Batch:
         await self._review_common(fresh, buckets)
         strong = [k for k in fresh if kind_of(k) in STRONG and buckets[k].after <= self._most]
         await self._learn_labels({buckets[key].example_ip for key in strong})
+        # The example's row may have been deleted: then all that are left of the bucket.
+        orphaned = [key for key in strong if buckets[key].example_ip not in self.labels]
+        left = await self._members(orphaned)
+        await self._learn_labels({ip for ips in left.values() for ip in ips})
         for key in strong:
-            link_strong(
-                self.sets,
-                [self.labels[ip] for ip in (buckets[key].example_ip, *fresh[key])],
-            )
+            ips = (buckets[key].example_ip, *fresh[key], *left.get(key, ()))
+            link_strong(self.sets, self._labels_of(ips))
         await self._link_weak([k for k in weak if 2 <= buckets[k].after <= self._most])
 
     async def _link_weak(self, keys: list[str]) -> None:
@@ -162,7 +164,10 @@ class Batch:
         lost = [key for key in lost if kind_of(key) in (*STRONG, *WEAK) and buckets[key].before > 1]
         for ips in (await self._members(lost)).values():
             await self._learn_labels(ips)
-            self.review |= {self.labels[ip] for ip in ips}
+            self.review |= set(self._labels_of(ips))
+
+    def _labels_of(self, ips: Iterable[str]) -> list[str]:
+        return [self.labels[ip] for ip in ips if ip in self.labels]
 
     async def _mark_placed(self) -> None:
         for part in chunks(list(self._people)):

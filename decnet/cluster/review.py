@@ -17,12 +17,16 @@ from decnet.bus import topics
 from decnet.cluster import attribution
 from decnet.cluster import rows as identity_rows
 from decnet.cluster.graph import partition
-from decnet.cluster.merged import Outcome, chunks, home_of, point
+from decnet.cluster.merged import Outcome, home_of
 from decnet.cluster.place import PERSON
 from decnet.db.tables import Attacker, AttackerIdentity, ClusterEvidence, utc_now
 
 MEMBERS_MOST = 20_000
 """Addresses of an identity that is still taken apart; a larger one stays as it is."""
+
+
+PARTS_MOST = 500
+"""Parts that are let go in one transaction: others want to write as well."""
 
 
 @dataclass
@@ -73,10 +77,14 @@ async def plan(session: AsyncSession, bucket_most: int) -> Plan | None:
 async def split(session: AsyncSession, made: Plan) -> Outcome:
     """Carry a plan out, in the caller's transaction."""
     outcome = Outcome(1)
-    parts = made.parts if len(made.parts) > 1 or made.identity not in made.parts else {}
+    going = sorted(uuid for uuid in made.parts if uuid != made.identity)
+    parts = {uuid: made.parts[uuid] for uuid in going[:PARTS_MOST]}
+    if going:
+        # Those who are not let go yet stay together with the identity's own part.
+        stay = {*going[PARTS_MOST:], made.identity} & made.parts.keys()
+        parts[made.identity] = [person for uuid in sorted(stay) for person in made.parts[uuid]]
     rows = await identity_rows.load(session, {made.identity, *parts})
     now = utc_now()
-    rows[made.identity].review = False
     for uuid in sorted(parts):
         row = rows.get(uuid)
         if row is None:
@@ -85,17 +93,23 @@ async def split(session: AsyncSession, made: Plan) -> Outcome:
         _renew(row, parts[uuid], made.keys)
         row.merged_into_uuid = None
         row.campaign_dirty, row.updated_at, row.review = True, now, False
+    rows[made.identity].review = len(going) > PARTS_MOST
     await session.flush()
-    for uuid in sorted(parts):
-        if uuid == made.identity:
-            continue
-        for part in chunks([person.uuid for person in parts[uuid]]):
-            await session.execute(
-                update(Attacker).where(col(Attacker.uuid).in_(part)).values(identity_id=uuid)
-            )
-        # Earlier losers whose home is in this part went with it.
-        homes = [home_of(person.uuid) for person in parts[uuid]]
-        await _follow(session, made.identity, homes, uuid)
+    moved = {uuid: people for uuid, people in sorted(parts.items()) if uuid != made.identity}
+    if moved:
+        # In bulk: a key that became common may let go of a thousand at once.
+        places = [
+            {"uuid": person.uuid, "identity_id": uuid}
+            for uuid, people in moved.items()
+            for person in people
+        ]
+        await session.execute(update(Attacker), places)
+        await _follow(session, made.identity, moved)
+    if moved and not parts[made.identity]:
+        # The address that it is named after is gone from the database.
+        heir = max(moved, key=lambda uuid: (len(moved[uuid]), uuid))
+        rows[made.identity].merged_into_uuid = heir
+    for uuid in moved:
         outcome.tell(
             topics.IDENTITY_UNMERGED, resurrected_uuid=uuid, former_winner_uuid=made.identity
         )
@@ -107,6 +121,8 @@ async def split(session: AsyncSession, made: Plan) -> Outcome:
 
 def _renew(row: AttackerIdentity, persons: list[Any], keys: dict[str, set[str]]) -> None:
     row.observation_count = len(persons)
+    if not persons:
+        return
     row.first_seen_at = min(person.first_seen for person in persons)
     row.last_seen_at = max(person.last_seen for person in persons)
     for column in identity_rows.COLUMNS.values():
@@ -115,12 +131,17 @@ def _renew(row: AttackerIdentity, persons: list[Any], keys: dict[str, set[str]])
         identity_rows.show(row, keys[person.ip])
 
 
-async def _follow(session: AsyncSession, former: str, homes: list[str], uuid: str) -> None:
-    losers: list[str] = []
-    for part in chunks(homes):
-        statement = select(col(AttackerIdentity.uuid)).where(
-            col(AttackerIdentity.uuid).in_(part),
-            col(AttackerIdentity.merged_into_uuid) == former,
-        )
-        losers += (await session.execute(statement)).scalars()
-    await point(session, AttackerIdentity, [x for x in losers if x != uuid], uuid)
+async def _follow(session: AsyncSession, former: str, moved: dict[str, list[Any]]) -> None:
+    """Earlier losers go with their home's address."""
+    statement = select(col(AttackerIdentity.uuid)).where(
+        col(AttackerIdentity.merged_into_uuid) == former
+    )
+    losers = set((await session.execute(statement)).scalars())
+    pointers = [
+        {"uuid": home, "merged_into_uuid": uuid}
+        for uuid, people in moved.items()
+        for home in (home_of(person.uuid) for person in people)
+        if home in losers and home != uuid
+    ]
+    if pointers:
+        await session.execute(update(AttackerIdentity), pointers)

@@ -20,7 +20,7 @@ from decnet.cluster.merged import HOPS_MOST, home_of, resolve
 from decnet.context import Context
 from decnet.db.tables import AttackerIdentity
 from decnet.workers import clusterer
-from tests.support.bus import DEADLINE, broker_process, bus_client
+from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.cluster import (
     add_attackers,
     add_events,
@@ -159,6 +159,49 @@ async def test_clusterer_key_of_everybody_links_nobody(tmp_path: Path) -> None:
         check_rows(tmp_path)
 
 
+async def test_clusterer_lets_go_of_many_in_several_transactions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusterer.review, "PARTS_MOST", 7)
+    async with cluster_context(tmp_path) as ctx:
+        await add_attackers(ctx, range(31))
+        await add_events(ctx, [(n, key_fields("hassh:1")) for n in range(30)])
+        await settle(ctx, 30)
+        assert sorted(map(len, groups(tmp_path).values())) == [1, 30]
+        await add_events(ctx, [(30, key_fields("hassh:1"))])
+        told = await settle(ctx, 30)
+        assert len([t for t, _ in told if t == topics.IDENTITY_UNMERGED]) == 29
+    assert len(groups(tmp_path)) == 31
+    check_rows(tmp_path)
+
+
+async def test_clusterer_namesake_that_is_gone_leaves_a_pointer(tmp_path: Path) -> None:
+    async with cluster_context(tmp_path) as ctx:
+        await add_attackers(ctx, range(3))
+        await add_events(ctx, [(n, key_fields("hassh:1")) for n in range(3)])
+        await settle(ctx)
+        (name,) = groups(tmp_path)
+        namesake = next(n for n in range(3) if home_of(uuid_of(n)) == name)
+        with sqlite3.connect(tmp_path / "decnet.db", timeout=DEADLINE) as connection:
+            connection.execute("DELETE FROM attackers WHERE uuid = ?", (uuid_of(namesake),))
+            connection.execute("UPDATE attacker_identities SET review = 1")
+        connection.close()
+        await settle(ctx)
+        (heir,) = groups(tmp_path)
+        assert heir != name
+        # Newcomers find the bucket though its example is gone.
+        with sqlite3.connect(tmp_path / "decnet.db", timeout=DEADLINE) as connection:
+            connection.execute("UPDATE cluster_keys SET example_ip = ?", (address(namesake),))
+        connection.close()
+        await add_attackers(ctx, [5])
+        await add_events(ctx, [(5, key_fields("hassh:1"))])
+        await settle(ctx)
+        assert sorted(len(ips) for ips in groups(tmp_path).values()) == [3]
+        heir = min(groups(tmp_path))
+        async with ctx.db.session() as session:
+            assert await resolve(session, AttackerIdentity, name) == heir
+
+
 async def test_clusterer_resolves_chains_of_a_few_hops_and_no_circles(tmp_path: Path) -> None:
     async with cluster_context(tmp_path) as ctx:
         await add_attackers(ctx, range(HOPS_MOST + 2))
@@ -268,8 +311,11 @@ async def test_clusterer_process_tells_the_bus_after_the_commit(tmp_path: Path) 
             beat = await asyncio.wait_for(anext(beats), DEADLINE)
             while "lag" not in beat.payload:
                 beat = await asyncio.wait_for(anext(beats), DEADLINE)
-            await add_attackers(ctx, range(2))
             await add_events(ctx, [(n, key_fields("hassh:1")) for n in range(2)])
+            gathered = "SELECT count(*) FROM cluster_evidence"
+            client.publish(topics.SYSTEM_LOG, {})
+            await until(lambda: query(tmp_path / "decnet.db", gathered) == [(2,)])
+            await add_attackers(ctx, range(2))
             client.publish(topics.ATTACKER_OBSERVED, {"attacker_ip": address(0)})
             event = await asyncio.wait_for(anext(heard), DEADLINE)
             assert event.topic == topics.IDENTITY_FORMED
