@@ -16,7 +16,7 @@ import pytest
 
 from decnet.run.__main__ import FLEET, all_ready, surroundings
 from decnet.run.manager import Manager, running
-from decnet.run.prepare import migrate
+from decnet.run.prepare import prepare
 from decnet.settings import Settings
 from zygote.fleet import where
 
@@ -87,7 +87,7 @@ async def test_fleet_killed_under_load_loses_nothing_and_takes_nobody_along(
             monkeypatch.setenv(name, value)
         settings = Settings.from_env()
         settings.prepare()
-        migrate()
+        prepare()
         database = settings.db_file
         assert database is not None
         runtime_dir = where.runtime_dir(str(FLEET), None)

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
-from decnet.collect import news
+from decnet.collect import news, store
 from decnet.collect.keep import keep
 from decnet.collect.loot import attachments_of, extension, loot_of, mail_of
 from decnet.collect.record import Record, read_line
+from decnet.collect.sessions import session_end
 from decnet.db.engine import Database
 from decnet.db.migrate import migrate
 from decnet.models import EmailReceived, SmtpProbePending
@@ -157,3 +159,26 @@ def test_credentials_are_bounties_too() -> None:
     (loot,) = loot_of(made)
     assert loot.bounty_type == "credential"
     assert loot.payload["principal"] == "root"
+
+
+async def test_commands_of_a_session_are_found_by_time(tmp_path: Path) -> None:
+    """Not by going through all that an address ever did."""
+    file = tmp_path / "x.db"
+    await asyncio.to_thread(migrate, f"sqlite:///{file}")
+    database = Database(f"sqlite+aiosqlite:///{file}")
+    await database.open()
+    seen: list[str] = []
+    try:
+        async with database.session() as session:
+            connection = await session.connection()
+            event.listen(
+                connection.sync_connection, "before_cursor_execute", lambda *a: seen.append(a[2])
+            )
+            end = session_end(record("session_recorded", session_id="s", duration_s="1"))
+            assert end is not None
+            await store._record_session(session, end)
+    finally:
+        await database.close()
+    (statement,) = [text for text in seen if "logs" in text]
+    plan = query(file, "EXPLAIN QUERY PLAN " + statement.replace("?", "'1'"))
+    assert "ix_logs_timestamp" in plan[0][3]
