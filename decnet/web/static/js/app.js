@@ -1,5 +1,5 @@
 import * as api from "./api.js";
-import { add, button, fill, h, link, toast } from "./dom.js";
+import { button, fill, h, link, toast } from "./dom.js";
 import * as attackers from "./views/attackers.js";
 import * as attack from "./views/attack.js";
 import * as canaries from "./views/canaries.js";
@@ -103,9 +103,21 @@ api.events.addEventListener("live", ({ detail }) => {
   live.textContent = detail ? "live" : "reconnecting";
 });
 api.events.addEventListener("canary", ({ detail }) => toast(`A canary rang: ${detail.src_ip}`, true));
-window.addEventListener("hashchange", () => { show(); main.focus({ preventScroll: true }); });
-// A link like #token=… (decnetctl) logs in without typing; it leaves the address bar at once.
-const given = /^#token=([\w.-]+)$/.exec(location.hash);
-if (given) { api.keep(given[1]); history.replaceState(null, "", "#/visits"); }
-if (api.token()) begin().catch((error) => { if (error.status === 401) return; fill(main); add(main, [h("p", { class: "error" }, error.message), button("Try again", () => location.reload())]); });
-else show();
+window.addEventListener("hashchange", () => {
+  if (takeToken()) { location.reload(); return; }
+  show();
+  main.focus({ preventScroll: true });
+});
+
+// A link like #token=… logs in without typing; it leaves the address bar at once.
+function takeToken() {
+  const given = /^#token=([\w.-]+)$/.exec(location.hash);
+  if (given) { api.keep(given[1]); history.replaceState(null, "", "#/visits"); }
+  return Boolean(given);
+}
+
+takeToken();
+if (!api.token()) show();
+else begin().catch((error) => {
+  if (error.status !== 401) fill(main, h("p", { class: "error" }, error.message), button("Try again", () => location.reload()));
+});
