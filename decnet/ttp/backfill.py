@@ -69,7 +69,9 @@ async def backfill(
     async with db.session() as session:
         verdicts = await states.read_verdicts(session)
     counting = {k: v for k, v in verdicts.items() if v.state != "enabled" and v.holds(utc_now())}
-    report, meter = Report(), Meter()
+    report = Report()
+    # One judge for all pages: what a window was tagged for is counted once, in a dry run as well.
+    judge = Judge(catalogue.attack, catalogue.kinds, counting, Meter())
     for each in chosen:
         place: Any = await _start(db, each, since)
         while True:
@@ -80,7 +82,6 @@ async def backfill(
                 for event in page.events
                 if event.time >= since and (kinds is None or event.kind in kinds)
             ]
-            judge = Judge(catalogue.attack, catalogue.kinds, counting, meter)
             tags = await judge_page(db, judge, events, lambda: None)
             await _keep(db, tags, report, dry_run=dry_run)
             report.events += len(events)

@@ -18,6 +18,7 @@ from decnet.ttp.rules import Rule
 NAMESPACE = uuid.UUID("6f1c2f0e-5d0c-5c57-9a4e-2f4d1b0e7a11")
 TIMEOUTS_MOST = 3
 """So often may a rule take too long before it is suppressed."""
+WINDOWS_MOST = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Judge:
         if finding is None:
             return ()
         if window:
+            if len(self._windows) >= WINDOWS_MOST:
+                self._windows.clear()  # only costs that some are found again
             self._windows.add((rule.id, window))
         evidence = event.evidence(rule.evidence_fields) | finding.evidence
         source_id = finding.source_id or event.id

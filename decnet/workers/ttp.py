@@ -87,6 +87,7 @@ class Tagger:
         self._tell_faults()
         await self._note_rules()
         await self._read_verdicts()
+        self.lag = await self.measure_lag()
 
     async def follow_rules(self) -> None:
         """Take changed rules and decisions into force, and tell of them."""
@@ -113,7 +114,7 @@ class Tagger:
                 self._due[source.name] = 0.0
             else:
                 self._due[source.name] = time.monotonic() + source.every
-        self.lag = await self._measure_lag()
+        self.lag = await self.measure_lag()
         return more
 
     async def turn(self, source: Source) -> Turn | None:
@@ -217,7 +218,7 @@ class Tagger:
         self._faults = dict(self.catalogue.faults)
         self.ctx.health["rule_fault"] = next(iter(self._faults.values()), "")[:300]
 
-    async def _measure_lag(self) -> int:
+    async def measure_lag(self) -> int:
         """Rows of `logs` behind, those included that the profiler has not seen yet."""
         async with self.ctx.db.session() as session:
             last = await session.scalar(select(func.max(col(Log.id)))) or 0
