@@ -28,7 +28,7 @@ ROUNDS = 12
 """So often must a function run before the interpreter has specialised it."""
 
 
-async def rehearse(folder: Path) -> None:
+async def rehearse(folder: Path, rounds: int = ROUNDS) -> None:
     """Store and profile some visits in an empty folder; leaves no thread or connection behind."""
     settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"})
     database = Database(settings.db_url)
@@ -39,7 +39,7 @@ async def rehearse(folder: Path) -> None:
     ):
         collector = collect.Collector(collecting)
         await collector.resume()
-        for number in range(ROUNDS):
+        for number in range(rounds):
             _write_visit(settings.spool_dir / "warm.log", f"192.0.2.{number % 3}")
             while await collector.tick():
                 pass

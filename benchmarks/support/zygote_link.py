@@ -64,6 +64,11 @@ class Zygote:
         self.link.close()
         os.waitpid(self.pid, 0)
 
+    def end(self, pid: int) -> None:
+        """Kill a worker and wait for its end."""
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
     def receive(self) -> Packet:
         """The next packet; descriptors that came with it are in it."""
         data, ancillary, _, _ = self.link.recvmsg(messages.MAX_PACKET, socket.CMSG_SPACE(64 * 4))
