@@ -29,6 +29,8 @@ from decnet.settings import Settings
 
 log = logging.getLogger("decnet.cluster")
 
+GATHERS_MOST = 10
+"""Batches of evidence before the next addresses are placed: who comes whole needs no merging."""
 REVIEW_EVERY = 20
 """Ticks after which splits are looked for even where there is always something new."""
 TRIES = 3
@@ -65,7 +67,11 @@ class Clusterer:
     async def tick(self) -> bool:
         """One batch of each step; whether there may be more."""
         limit = self._settings.bucket_most
-        busy = await self._try("gathered", self._gather)
+        busy = False
+        for _ in range(GATHERS_MOST):
+            if not await self._try("gathered", self._gather):
+                break
+            busy = True
         placed = await self._try("placed", lambda: self._step(lambda s: place.place(s, limit)))
         self._ticks += 1
         if not (busy or placed) or self._ticks % REVIEW_EVERY == 0:

@@ -111,7 +111,7 @@ def kernel(nodes: list[Node], most: int) -> dict[str, set[str]]:
     return {min(map(campaign_home_of, part)): set(part) for part in parts}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_campaign_clusterer_partition_is_the_kernels_whatever_the_order(
     tmp_path: Path, seed: int
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import random
 import signal
@@ -17,8 +18,10 @@ import pytest
 from decnet.bus import topics
 from decnet.cluster.graph import partition
 from decnet.cluster.merged import HOPS_MOST, home_of, resolve
+from decnet.collect.rfc5424 import INFO
 from decnet.context import Context
 from decnet.db.tables import AttackerIdentity
+from decnet.decoys.journal import make_line
 from decnet.workers import clusterer
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.cluster import (
@@ -78,7 +81,7 @@ def check_rows(folder: Path) -> None:
         assert (into is None) == (by_home[uuid] == uuid)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 async def test_clusterer_partition_is_the_kernels_whatever_the_order(
     tmp_path: Path, seed: int
 ) -> None:
@@ -325,3 +328,36 @@ async def test_clusterer_process_tells_the_bus_after_the_commit(tmp_path: Path) 
             assert await running.ended() == 0
     row = query(tmp_path / "decnet.db", "SELECT hassh_hashes FROM attacker_identities")
     assert json.loads(row[0][0]) == [f"{1:032x}"]
+
+
+async def test_clusterer_from_the_spool_to_an_identity(tmp_path: Path) -> None:
+    """Through the real collect and profiler."""
+    await asyncio.to_thread(migrated, tmp_path)
+    spool = tmp_path / "spool"
+    spool.mkdir(exist_ok=True)
+    now = dt.datetime.now(dt.UTC)
+    with (spool / "sniffer.log").open("ab") as file:
+        for number, hassh in enumerate(("a" * 32, "a" * 32, "b" * 32)):
+            told = {"src_ip": f"192.0.2.{number}", "hassh": hassh}
+            line = make_line("decky-01", "sniffer", "ssh_client_banner", told, None, INFO, now)
+            file.write(line + b"\n")
+    async with (
+        broker_process(tmp_path),
+        worker(tmp_path, "decnet.workers.profiler"),
+        worker(tmp_path, WORKER),
+        worker(tmp_path, "decnet.workers.collect"),
+    ):
+        want = [{"192.0.2.0", "192.0.2.1"}, {"192.0.2.2"}]
+
+        def is_there() -> bool:
+            found = {k: v for k, v in groups(tmp_path).items() if k}
+            return sorted(map(sorted, found.values())) == list(map(sorted, want))
+
+        await until(is_there)
+
+
+async def test_clusterer_setting_that_cannot_be_ends_with_its_name(tmp_path: Path) -> None:
+    await asyncio.to_thread(migrated, tmp_path)
+    async with worker(tmp_path, WORKER, DECNET_CLUSTER_BUCKET_MOST="1") as running:
+        assert await running.ended() == 78
+        assert "DECNET_CLUSTER_BUCKET_MOST" in running.log.read_text()
