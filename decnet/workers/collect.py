@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.bus import topics
-from decnet.collect import store, tail
+from decnet.collect import rehearsal, store, tail
 from decnet.collect.export import Exporter
 from decnet.collect.inlet import Inlet
 from decnet.collect.news import publish
@@ -26,9 +27,10 @@ from decnet.collect.options import CollectOptions
 from decnet.collect.record import Record, fault
 from decnet.collect.sources import Sources
 from decnet.collect.store import Batch, Stored
-from decnet.context import Context, WorkerError, run_worker
+from decnet.context import Context, WorkerError, open_context, run_worker
+from decnet.db.engine import Database
 from decnet.db.errors import StorageError
-from decnet.settings import EXIT_CONFIG
+from decnet.settings import EXIT_CONFIG, Settings
 
 log = logging.getLogger("decnet.collect")
 
@@ -239,6 +241,25 @@ async def main(ctx: Context) -> None:
                 await collector.settle()
         finally:
             collector.close()
+
+
+async def rehearse(folder: Path) -> None:
+    """Store some of everything on a throw-away database, through the real worker's parts."""
+    settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"})
+    await Database(settings.db_url).create_all()
+    options = CollectOptions.from_env(settings, {"DECNET_COLLECT_FILES": f"{folder}/*.txt"})
+    assert options.stream_socket is not None
+    async with open_context("collect", settings, notifies=False) as ctx:
+        collector = Collector(ctx, options.files)
+        await collector.resume()
+        async with open_inlet(ctx, options, lambda: None):
+            for number in range(rehearsal.ROUNDS):
+                rehearsal.write_round(settings.spool_dir / "warm.log", number)
+                if options.stream_socket.exists():  # not where the folder's path is too long
+                    await rehearsal.send_stream(options.stream_socket)
+                while await collector.tick():
+                    pass
+        collector.close()
 
 
 def run() -> None:

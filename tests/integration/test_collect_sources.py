@@ -10,6 +10,7 @@ import logging.handlers
 import shutil
 import signal
 import smtplib
+import threading
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import pytest
 
 from decnet.bus import topics
 from decnet.models import EmailReceived, SmtpProbePending
+from decnet.workers import collect
+from decnet.workers import listener as shipping
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import migrated, query, worker
 from tests.support.visitors import decoy, run, ssh
@@ -219,3 +222,21 @@ async def test_collect_makes_bounties_of_a_visit_once(tmp_path: Path) -> None:
     client = next(json.loads(payload) for kind, payload in rows if kind == "fingerprint")
     assert client["client_version"].startswith("SSH-2.0-")
     assert client["fingerprint_type"] == "ssh_client_version"
+
+
+async def test_collect_rehearsal_stores_some_of_everything_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    await collect.rehearse(tmp_path)
+    rows = query(tmp_path / "decnet.db", "SELECT bounty_type, count(*) FROM bounty GROUP BY 1")
+    assert dict(rows).keys() == {"artifact", "fingerprint", "ip_leak", "probe_relay"}
+    seen = query(tmp_path / "decnet.db", "SELECT observation_count FROM observed_attachments")
+    assert seen == [(24,)]
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if "aiosqlite" in name or "ledger" in name]
+    await asyncio.sleep(0)
+
+
+async def test_ship_rehearsal_leaves_each_line_once(tmp_path: Path) -> None:
+    await shipping.rehearse(tmp_path)
+    assert len((tmp_path / "master.log").read_text().splitlines()) == shipping.ROUNDS
