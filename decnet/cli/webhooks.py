@@ -101,6 +101,17 @@ def disable(name: str) -> None:
 
 
 @webhooks.command
+def rotate(name: str, *, secret: str = "") -> None:
+    """Give a subscription another secret, and print it.
+
+    Args:
+        secret: for the signatures from now on; one is made if you give none.
+    """
+    made = transact(lambda session: store.rotate(session, name, secret), WEBHOOKS_CHANGED)
+    say(f"secret {made.secret}")
+
+
+@webhooks.command
 def dead(name: str, *, limit: int = 50, as_json: Json = False) -> None:
     """List the dead letters: events that the receiver did not take."""
     rows = transact(lambda session: store.dead(session, name, limit))

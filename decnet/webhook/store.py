@@ -64,11 +64,6 @@ async def add(
         wanted = expand(patterns)
     except (Refused, ValueError) as error:
         raise SubscriptionError(str(error), "see: decnetctl webhooks add --help") from error
-    if secret and len(secret) < SECRET_LEAST:
-        raise SubscriptionError(
-            f"the secret has {len(secret)} characters, {SECRET_LEAST} is the least",
-            "give none: one is made",
-        )
     if not 1 <= concurrency <= CONCURRENCY_MOST:
         raise SubscriptionError(f"1 to {CONCURRENCY_MOST} deliveries at once are possible")
     if await session.scalar(select(WebhookSubscription).where(_named(name))) is not None:
@@ -85,7 +80,7 @@ async def add(
     made = WebhookSubscription(
         name=name,
         url=url,
-        secret=secret or secrets.token_hex(32),
+        secret=_checked(secret),
         topic_patterns=wanted,
         concurrency=concurrency,
     )
@@ -129,6 +124,18 @@ async def enable(session: AsyncSession, name: str, *, on: bool = True) -> Webhoo
     found.enabled = on
     if on:
         found.auto_disabled_at, found.consecutive_failures = None, 0
+    session.add(found)
+    return found
+
+
+async def rotate(session: AsyncSession, name: str, secret: str = "") -> WebhookSubscription:
+    """Another secret, for every delivery from now on.
+
+    Raises:
+        SubscriptionError: there is no such subscription, or the secret is too short.
+    """
+    found = await find(session, name)
+    found.secret = _checked(secret)
     session.add(found)
     return found
 
@@ -186,6 +193,15 @@ async def deliveries(session: AsyncSession, name: str, most: int = 50) -> Sequen
 def public(subscription: WebhookSubscription) -> dict[str, Any]:
     """What may be shown of it: all but the secret."""
     return subscription.model_dump(mode="json", exclude={"secret"})
+
+
+def _checked(secret: str) -> str:
+    if secret and len(secret) < SECRET_LEAST:
+        raise SubscriptionError(
+            f"the secret has {len(secret)} characters, {SECRET_LEAST} is the least",
+            "give none: one is made",
+        )
+    return secret or secrets.token_hex(32)
 
 
 def _named(name: str) -> Any:

@@ -83,8 +83,6 @@ async def rehearse(folder: Path) -> None:
         await engine.close()
     receiver.close()
     await receiver.wait_closed()
-    # The name was looked up in a thread: it ends before anything is frozen.
-    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 async def _accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
