@@ -90,10 +90,9 @@ async def write_rules(session: AsyncSession, rules: Mapping[str, Rule]) -> None:
         for rule in rules.values()
         if known.get(rule.id) != rule.content
     ]
-    for at in range(0, len(rows), 100):
-        chunk = rows[at : at + 100]
-        update = [name for name in chunk[0] if name != "rule_id"]
-        await session.execute(upsert(session, TtpRule, chunk, key=["rule_id"], update=update))
+    if rows:
+        update = [name for name in rows[0] if name != "rule_id"]
+        await session.execute(upsert(session, TtpRule, {}, key=["rule_id"], update=update), rows)
 
 
 async def old_contents(session: AsyncSession, folder: Path) -> dict[str, list[str]]:

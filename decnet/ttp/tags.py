@@ -70,12 +70,12 @@ async def _insert(session: AsyncSession, rows: list[dict[str, Any]]) -> set[str]
     """Insert-or-ignore; the ids of those that were not there."""
     there = await _there(session, TtpTag.uuid, (row["uuid"] for row in rows))
     rows = [row for row in rows if row["uuid"] not in there]
-    new: set[str] = set()
-    for at in range(0, len(rows), CHUNK):
-        statement = upsert(session, TtpTag, rows[at : at + CHUNK], key=["uuid"])
-        # What comes back was inserted: in PostgreSQL another writer may have been faster.
-        new.update(await session.scalars(statement.returning(col(TtpTag.uuid))))
-    return new
+    if not rows:
+        return set()
+    # One statement for any number of rows: compiled once, not anew for each length of a list.
+    statement = upsert(session, TtpTag, {}, key=["uuid"]).returning(col(TtpTag.uuid))
+    # What comes back was inserted: in PostgreSQL another writer may have been faster.
+    return set(await session.scalars(statement, rows))
 
 
 async def _attackers(session: AsyncSession, ips: Iterable[str]) -> dict[str, str]:
