@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from decnet.bus import topics
-from decnet.cluster.drift import ALARM_AT, MULTI_ACTOR, UNKNOWN, Seen, judge
+from decnet.cluster.drift import ALARM_AT, MULTI_ACTOR, UNKNOWN, Seen, gather_simhashes, judge
 from decnet.cluster.merged import Outcome
 from decnet.db import cursors
 from decnet.db.tables import (
@@ -123,7 +123,8 @@ async def _judge(session: AsyncSession, identity: str, primitive: str, outcome: 
         .limit(HISTORY)
     )
     found = [Seen(*row) for row in (await session.execute(newest)).all()]
-    verdict = judge(found[::-1])
+    found.reverse()
+    verdict = judge(gather_simhashes(found) if primitive.endswith(SIMHASH) else found)
     row = await session.get(AttributionState, (identity, primitive))
     if row is None:
         row = AttributionState(identity_uuid=identity, primitive=primitive, state=UNKNOWN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 UNKNOWN, STABLE, DRIFTING, CONFLICTED, MULTI_ACTOR = (
@@ -23,6 +23,8 @@ SHIFT = 0.30
 """Relative change of the mean that is a change of habit."""
 MULTI_ACTOR_MOST = 0.6
 """No rhythm proves that there are two: the confidence's ceiling."""
+SIMHASH_NEAR = 8
+"""Bits of difference from which two rhythms are not one hand's."""
 ALARM_AT = 2
 """Primitives that must look like several actors before anybody is told."""
 
@@ -56,6 +58,28 @@ def judge(seen: Sequence[Seen]) -> Verdict:
         return Verdict(MULTI_ACTOR, values[-1], round(min(MULTI_ACTOR_MOST, share * trust), 3))
     state, value, sure = _of_numbers(values) if numbers else _of_names(values)
     return Verdict(state, value, round(max(0.0, min(1.0, sure * trust)), 3))
+
+
+def gather_simhashes(seen: Sequence[Seen]) -> list[Seen]:
+    """SimHashes (64 bit as hex) that are near each other take the value of the first of them.
+
+    Two sessions of one hand never have quite the same one; what is no SimHash stays as it is.
+    """
+    firsts: list[int] = []
+    made = []
+    for one in seen:
+        try:
+            value = int(one.value, 16) if isinstance(one.value, str) else -1
+        except ValueError:
+            value = -1
+        if not 0 <= value < 1 << 64:
+            made.append(one)
+            continue
+        first = next((f for f in firsts if (f ^ value).bit_count() < SIMHASH_NEAR), None)
+        if first is None:
+            firsts.append(first := value)
+        made.append(replace(one, value=f"{first:016x}"))
+    return made
 
 
 def _is_number(value: Any) -> bool:

@@ -16,6 +16,7 @@ from decnet.cluster.drift import (
     STABLE,
     UNKNOWN,
     Seen,
+    gather_simhashes,
     judge,
 )
 
@@ -61,6 +62,16 @@ def test_drift_two_steady_addresses_that_differ_are_several_actors() -> None:
     assert judge(of("x", "x", "x") + of("y", "y", attacker="b")).state != MULTI_ACTOR, "too few"
 
 
+def test_drift_near_simhashes_are_one_hand() -> None:
+    hashes = ["00000000000000ff", "00000000000000fe", "00000000000001ff", "ffffffffffffffff"]
+    assert judge(of(*hashes[:3])).state == CONFLICTED
+    near = gather_simhashes(of(*hashes))
+    assert [one.value for one in near] == [*["00000000000000ff"] * 3, "f" * 16]
+    assert judge(near[:3]).state == STABLE
+    odd = of(None, "no hash", 7, "f" * 40)
+    assert gather_simhashes(odd) == odd
+
+
 @given(
     st.lists(
         st.builds(
@@ -80,6 +91,7 @@ def test_drift_two_steady_addresses_that_differ_are_several_actors() -> None:
     )
 )
 def test_drift_judges_anything(seen: list[Seen]) -> None:
+    assert len(gather_simhashes(seen)) == len(seen)
     verdict = judge(seen)
     assert 0 <= verdict.confidence <= 1
     assert verdict.state in (UNKNOWN, STABLE, DRIFTING, CONFLICTED, MULTI_ACTOR)
