@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import ipaddress
 import itertools
+import json
 import random
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decnet.cli.geo import geo as geo_command
 from decnet.geo import where
 from decnet.geo.build import build
 from decnet.geo.ranges import V4_MOST, V6_MOST, Found, Range, flatten, network_around
@@ -267,3 +269,26 @@ def test_geo_shared_table_keeps_no_file_open(settings: GeoSettings) -> None:
     assert str(settings.file) not in opened
     assert table.bytes == settings.file.stat().st_size
     assert reserved_only().made == 0
+
+
+def test_geo_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DECNET_STATE_DIR", str(tmp_path))
+    geo_command("show")
+    assert "no table yet" in capsys.readouterr().out
+    filled(GeoSettings.from_env())
+    geo_command("build")
+    built = capsys.readouterr().out
+    assert "ip2asn.tsv.gz: 3 ranges, 2 lines skipped" in built
+    assert "skipped: half a line" in built
+    geo_command("show", "192.0.2.7", "9.9.9.9")
+    assert capsys.readouterr().out.splitlines() == [
+        "192.0.2.7  reserved: documentation",
+        "9.9.9.9  unknown",
+    ]
+    geo_command("show", "2001:db8::1", as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["country"], told["asn"], told["prefix"]) == ("JP", 64498, "2001:db8::/40")
+    geo_command("show", as_json=True)
+    assert json.loads(capsys.readouterr().out)["systems_v4"] > 0
