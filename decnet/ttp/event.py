@@ -146,7 +146,8 @@ def derive(kind: str, fields: Mapping[str, str]) -> dict[str, str]:
         made["url"] = url
         parts = [url, _decoded(made.get("body", ""))]
         parts += [made.get(n, "") for n in ("user_agent", "referer", "x_forwarded_for", "cookie")]
-        made["everything"] = "\n".join(part for part in parts if part)
+        # Parted by what no request holds: a line feed would look like one of the attacker's.
+        made["everything"] = " \x1f ".join(part for part in parts if part)
     elif kind == "payload":
         texts = [v for k, v in made.items() if k not in _NO_TEXT and k != "event_type"]
         made["text"] = " ".join([made.get("event_type", ""), *texts])

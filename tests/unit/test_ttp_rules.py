@@ -268,6 +268,39 @@ def test_ttp_any_bytes_as_a_rule_file_are_refused_in_our_words(data: bytes) -> N
         read_rules(data, "x.yaml", SHARED.attack)
 
 
+BROWSERS = (
+    "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/139",
+    "Mozilla/5.0 (Linux; U; Android 4.4; id-id; SM-G) AppleWebKit/534.30; Version/4.0",
+    "curl/8.5.0",
+)
+INNOCENT_URLS = (
+    *("/", "/index.html", "/img/logo.png?v=3", "/search?q=select+a+plan+or+an+union&page=2"),
+    *("/login?next=/home", "/api/v2/items?ids=1,2,3&sort=-date", "/blog/2026/11/id-cards;v=2"),
+    *("/docs/how-to-curl-a-file", "/shop?name=O%27Neill&size=10", "/feed.xml", "/robots.txt"),
+)
+INNOCENT_COMMANDS = (
+    *("cd project", "vim notes.txt", "git status", "make test", "echo hello world", "exit", "pwd"),
+    *("mkdir work", "cat README.md", "python3 app.py", "man ls", "date", "apt-get update", "ls"),
+    *("cp a.txt b.txt", "less report.txt", "docker ps", "systemctl status nginx", "df -h", "clear"),
+)
+
+
+@pytest.mark.parametrize("url", INNOCENT_URLS)
+@pytest.mark.parametrize("agent", BROWSERS, ids=lambda agent: agent[-12:])
+def test_ttp_innocent_request_gets_no_tag(url: str, agent: str) -> None:
+    path, _, rest = url.partition("?")
+    fields = {"method": "GET", "path": path, "query": rest, "user_agent": agent, "status": "200"}
+    event = Event("http_request", "1", START, derive("http_request", fields), "192.0.2.1")
+    assert [tag.row["rule_id"] for tag in judge(list(SHARED.rules)).judge(event, Past())] == []
+
+
+@pytest.mark.parametrize("text", INNOCENT_COMMANDS)
+def test_ttp_innocent_command_gets_no_tag(text: str) -> None:
+    tags = judge(list(SHARED.rules)).judge(command(text), Past())
+    assert [tag.row["rule_id"] for tag in tags] == []
+
+
 def test_ttp_verdicts_turn_rules_off_and_clip_them() -> None:
     [rule] = read_rules(GOOD.encode(), "x", SHARED.attack)
     [tag] = judge([rule]).judge(command("evil"), Past())
