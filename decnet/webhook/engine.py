@@ -35,6 +35,8 @@ log = logging.getLogger("decnet.webhook")
 INTAKE_MOST = 1024
 """Events from the bus that wait to be stored; more drop the oldest, counted."""
 PRUNE_SECONDS = 60.0
+SKIP_SECONDS = 30.0
+"""So often the cursors of feeds that nobody wants are moved to the end."""
 FAILURES_MOST = 3
 """So often a feed may fail before its rows are read one by one, and a bad one is left out."""
 
@@ -63,6 +65,8 @@ class Engine:
         self._done_news = asyncio.Event()
         self._recorder: asyncio.Task[None] | None = None
         self._pruned = time.monotonic()
+        self._wanted: set[str] = set()
+        self._skip_due = 0.0
         self._counts = {"delivered": 0, "failed": 0, "enqueued": 0, "dropped_full": 0}
         self._counts |= {"dropped_bus": 0, "dropped_transient": 0, "auto_disabled": 0}
         self._counts |= {"feed_errors": 0, "poison": 0}
@@ -102,8 +106,12 @@ class Engine:
             self._recorder.result()
         await self.reload()
         more = await self._store_intake()
+        skips = time.monotonic() >= self._skip_due
         for feed in self._feeds:
-            more |= await self._advance(feed)
+            if feed.name in self._wanted or skips:
+                more |= await self._advance(feed)
+        if skips:
+            self._skip_due = time.monotonic() + SKIP_SECONDS
         if time.monotonic() - self._pruned > PRUNE_SECONDS:
             self._counts["dropped_full"] += await self._ctx.write(outbox.prune)
             self._pruned = time.monotonic()
@@ -127,7 +135,9 @@ class Engine:
         for uuid, receiver in active.items():
             if uuid not in self._lanes:
                 self._lanes[uuid] = Lane(receiver, self._sender, self._load, self._record)
-        self._listen({pattern for receiver in subscribed for pattern in receiver.patterns})
+        patterns = {pattern for receiver in subscribed for pattern in receiver.patterns}
+        self._wanted = {feed.name for feed in self._feeds if outbox.is_wanted(feed, patterns)}
+        self._listen(patterns)
         log.info("%d subscriptions, %d of them deliver", len(subscribed), len(self._lanes))
 
     # -- from the bus

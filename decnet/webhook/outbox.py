@@ -86,13 +86,17 @@ async def start_cursors(session: AsyncSession, feeds: Iterable[Feed]) -> None:
             await cursors.set(session, CURSOR_PREFIX + feed.name, await feed.end(session))
 
 
+def is_wanted(feed: Feed, patterns: Iterable[str]) -> bool:
+    """Whether somebody with one of the patterns may want an event of the feed."""
+    return any(overlap(mine, asked) for asked in patterns for mine in feed.patterns)
+
+
 async def look(
     session: AsyncSession, feed: Feed, subscribed: Sequence[Receiver], most: int = BATCH
 ) -> tuple[Any, Any, list[Event]]:
     """What a feed has behind its cursor: the cursor, the next one, the events that are wanted."""
     since = await cursors.get(session, CURSOR_PREFIX + feed.name)
-    patterns = {pattern for receiver in subscribed for pattern in receiver.patterns}
-    if not any(overlap(mine, asked) for mine in feed.patterns for asked in patterns):
+    if not is_wanted(feed, {pattern for one in subscribed for pattern in one.patterns}):
         return since, await feed.skip(session, since), []
     events, until = await feed.read(session, since, most)
     wanted = [e for e in events if any(wants(r.patterns, e.topic) for r in subscribed)]

@@ -14,6 +14,7 @@ from sqlalchemy import CursorResult, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from decnet.db import cursors
 from decnet.db.tables import (
     WebhookDelivery,
     WebhookEvent,
@@ -23,9 +24,10 @@ from decnet.db.tables import (
 )
 from decnet.webhook.address import Refused, parse_url
 from decnet.webhook.engine import all_feeds
+from decnet.webhook.feeds import CURSOR_PREFIX
 from decnet.webhook.feeds_changes import Changes
-from decnet.webhook.outbox import DEAD, PENDING, start_cursors
-from decnet.webhook.patterns import expand, overlap
+from decnet.webhook.outbox import DEAD, PENDING, is_wanted, receivers, start_cursors
+from decnet.webhook.patterns import expand
 from zygote.errors import ZygoteError
 
 SECRET_LEAST = 16
@@ -70,13 +72,7 @@ async def add(
         raise SubscriptionError(
             f"there is a subscription {name!r}", "take another name, or remove that one"
         )
-    feeds = all_feeds()
-    await start_cursors(session, feeds)
-    for feed in feeds:
-        if isinstance(feed, Changes) and any(
-            overlap(mine, asked) for mine in feed.patterns for asked in wanted
-        ):
-            await feed.begin(session)
+    await _begin(session, wanted)
     made = WebhookSubscription(
         name=name,
         url=url,
@@ -193,6 +189,20 @@ async def deliveries(session: AsyncSession, name: str, most: int = 50) -> Sequen
 def public(subscription: WebhookSubscription) -> dict[str, Any]:
     """What may be shown of it: all but the secret."""
     return subscription.model_dump(mode="json", exclude={"secret"})
+
+
+async def _begin(session: AsyncSession, wanted: Iterable[str]) -> None:
+    """Feeds that nobody asked for until now begin here."""
+    feeds = all_feeds()
+    await start_cursors(session, feeds)
+    before = {pattern for one in (await receivers(session))[0] for pattern in one.patterns}
+    for feed in feeds:
+        if not is_wanted(feed, wanted) or is_wanted(feed, before):
+            continue
+        if isinstance(feed, Changes):
+            await feed.begin(session)
+        else:
+            await cursors.set(session, CURSOR_PREFIX + feed.name, await feed.end(session))
 
 
 def _checked(secret: str) -> str:
