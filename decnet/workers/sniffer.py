@@ -32,6 +32,8 @@ from decnet.packets.settings import Place, SnifferSettings
 
 log = logging.getLogger("decnet.sniffer")
 
+DATABASE = False
+"""It needs none; see `decnet.workers`."""
 SERVICE = "sniffer"
 QUIET = {"tcp_syn_fingerprint"}
 """Not on the bus: there is one for every address that scans."""
@@ -136,7 +138,7 @@ async def rehearse(folder: Path) -> None:
 def run() -> None:
     """The worker, under the zygote or alone: as root it keeps CAP_NET_RAW and nothing else."""
     keep_only_net_raw()
-    run_worker("sniffer", main, database=False)
+    run_worker("sniffer", main, database=DATABASE)
 
 
 if __name__ == "__main__":
