@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.bus import subscription, topics
@@ -19,14 +17,15 @@ from decnet.db import cursors
 from decnet.db.dialect import DRIVER_ERRORS
 from decnet.db.errors import StorageError
 from decnet.wake import Wake
-from decnet.webhook import outbox
+from decnet.webhook import outbox, upkeep
 from decnet.webhook.event import Event, bounded
 from decnet.webhook.feeds import BY_ID, CURSOR_PREFIX, Feed
 from decnet.webhook.feeds_changes import Campaigns, Identities
 from decnet.webhook.feeds_timed import by_time
 from decnet.webhook.lane import Lane
-from decnet.webhook.outbox import Done, Enqueued, Item
+from decnet.webhook.outbox import Enqueued, Item
 from decnet.webhook.patterns import is_transient, wants_from_bus
+from decnet.webhook.recorder import Recorder
 from decnet.webhook.sender import Receiver, Sender
 from decnet.webhook.settings import WebhookSettings
 
@@ -61,9 +60,7 @@ class Engine:
         self._intake: deque[Event] = deque(maxlen=INTAKE_MOST)
         self._last_seen = ""
         self._wake: Wake | None = None
-        self._done: list[tuple[Done, asyncio.Future[bool]]] = []
-        self._done_news = asyncio.Event()
-        self._recorder: asyncio.Task[None] | None = None
+        self._recorder = Recorder(ctx, settings.threshold, self._disabled)
         self._pruned = time.monotonic()
         self._wanted: set[str] = set()
         self._skip_due = 0.0
@@ -87,7 +84,7 @@ class Engine:
         """Begin: cursors, the recorder, the lanes."""
         self._wake = wake
         await self._ctx.write(lambda session: outbox.start_cursors(session, self._feeds))
-        self._recorder = asyncio.create_task(self._record_all(), name="webhook:recorder")
+        self._recorder.start()
         await self.reload()
 
     async def close(self) -> None:
@@ -95,15 +92,12 @@ class Engine:
         for pattern in self._listening:
             self._ctx.bus.forget(pattern, self._on_event)
         await self._close_lanes(list(self._lanes))
-        if self._recorder is not None:
-            self._recorder.cancel()
-            await asyncio.gather(self._recorder, return_exceptions=True)
+        await self._recorder.close()
         await self._sender.close()
 
     async def tick(self) -> bool:
         """Look at the subscriptions, the bus's events and every feed; True if there is more."""
-        if self._recorder is not None and self._recorder.done():
-            self._recorder.result()
+        self._recorder.check()
         await self.reload()
         more = await self._store_intake()
         skips = time.monotonic() >= self._skip_due
@@ -113,10 +107,10 @@ class Engine:
         if skips:
             self._skip_due = time.monotonic() + SKIP_SECONDS
         if time.monotonic() - self._pruned > PRUNE_SECONDS:
-            self._counts["dropped_full"] += await self._ctx.write(outbox.prune)
+            self._counts["dropped_full"] += await self._ctx.write(upkeep.prune)
             self._pruned = time.monotonic()
         async with self._ctx.db.session() as session:
-            self._depth = await outbox.depth(session)
+            self._depth = await upkeep.depth(session)
         for lane in self._lanes.values():
             lane.hint()  # replayed rows come from another process
         return more
@@ -134,7 +128,7 @@ class Engine:
         await self._sender.keep(list(active.values()))
         for uuid, receiver in active.items():
             if uuid not in self._lanes:
-                self._lanes[uuid] = Lane(receiver, self._sender, self._load, self._record)
+                self._lanes[uuid] = Lane(receiver, self._sender, self._load, self._recorder.record)
         patterns = {pattern for receiver in subscribed for pattern in receiver.patterns}
         self._wanted = {feed.name for feed in self._feeds if outbox.is_wanted(feed, patterns)}
         self._listen(patterns)
@@ -259,47 +253,21 @@ class Engine:
         async with self._ctx.db.session() as session:
             return await outbox.pending(session, uuid, most, skip)
 
-    async def _record(self, done: Done) -> bool:
-        noted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._done.append((done, noted))
-        self._done_news.set()
-        return await noted
-
-    async def _record_all(self) -> None:
-        """All outcomes that are there, in one transaction after the other."""
-        while True:
-            await self._done_news.wait()
-            self._done_news.clear()
-            batch, self._done = self._done, []
-            ok = True
-            with contextlib.suppress(StorageError):  # told to stop: they are delivered again
-                ok = await self._note([done for done, _ in batch])
-            for _, noted in batch:
-                if not noted.done():
-                    noted.set_result(ok)
-
-    async def _note(self, done: list[Done]) -> bool:
-        threshold = self._settings.threshold
-        try:
-            off = await self._ctx.write(lambda session: outbox.record(session, done, threshold))
-        except StatementError as error:
-            log.error("%d outcomes could not be noted: %s", len(done), error.orig)
-            return False
-        for uuid in off:
-            name = next((r.name for r in self._subscribed if r.uuid == uuid), uuid)
-            log.warning(
-                "webhook %r failed %d times in a row and is disabled; its events are kept;"
-                " see: decnetctl webhooks enable",
-                name,
-                threshold,
-            )
-            self._counts["auto_disabled"] += 1
-            lane = self._lanes.get(uuid)
-            if lane is not None:
-                lane.stop()
-        if off and self._wake is not None:
+    def _disabled(self, uuid: str) -> None:
+        """Failures have disabled a subscription."""
+        name = next((r.name for r in self._subscribed if r.uuid == uuid), uuid)
+        log.warning(
+            "webhook %r failed %d times in a row and is disabled; its events are kept;"
+            " see: decnetctl webhooks enable",
+            name,
+            self._settings.threshold,
+        )
+        self._counts["auto_disabled"] += 1
+        lane = self._lanes.get(uuid)
+        if lane is not None:
+            lane.stop()
+        if self._wake is not None:
             self._wake.hint()
-        return True
 
     async def _close_lanes(self, uuids: list[str]) -> None:
         lanes = [self._lanes.pop(uuid) for uuid in uuids]

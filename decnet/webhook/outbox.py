@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,11 +25,6 @@ from decnet.webhook.sender import Outcome, Receiver
 
 BATCH = 200
 """Rows of a feed a transaction."""
-DEAD_MOST = 1000
-LOG_MOST = 500
-"""Dead letters, and lines of the delivery log, a subscription; the oldest go."""
-KEEP_EVENTS = dt.timedelta(minutes=15)
-"""So long an event that nobody waits for is kept: its id tells a late repeat."""
 PENDING, DEAD = "pending", "dead"
 
 
@@ -144,7 +138,7 @@ async def enqueue(
     told.events = len(wanted)
     told.receivers = {str(row["subscription_uuid"]) for row in rows}
     for uuid in told.receivers:
-        told.dropped += await _cut(session, uuid, PENDING, most)
+        told.dropped += await cut_queue(session, uuid, PENDING, most)
     return told
 
 
@@ -192,45 +186,6 @@ async def record(session: AsyncSession, done: Sequence[Done], threshold: int) ->
             subscription.auto_disabled_at = utc_now()
             disabled.add(subscription.uuid)
     return disabled
-
-
-async def prune(session: AsyncSession) -> int:
-    """Throw away what is over the limits; how many events for receivers were lost by it."""
-    lost = 0
-    for uuid in list(await session.scalars(select(col(WebhookSubscription.uuid)))):
-        lost += await _cut(session, uuid, DEAD, DEAD_MOST)
-        last = await session.scalar(
-            select(col(WebhookDelivery.id))
-            .where(col(WebhookDelivery.subscription_uuid) == uuid)
-            .order_by(col(WebhookDelivery.id).desc())
-            .offset(LOG_MOST)
-            .limit(1)
-        )
-        if last is not None:
-            await session.execute(
-                delete(WebhookDelivery).where(
-                    col(WebhookDelivery.subscription_uuid) == uuid, col(WebhookDelivery.id) <= last
-                )
-            )
-    waited_for = (
-        select(col(WebhookOutbox.id))
-        .where(col(WebhookOutbox.event_id) == col(WebhookEvent.event_id))
-        .exists()
-    )
-    await session.execute(
-        delete(WebhookEvent).where(
-            col(WebhookEvent.created_at) < utc_now() - KEEP_EVENTS, ~waited_for
-        )
-    )
-    return lost
-
-
-async def depth(session: AsyncSession) -> dict[str, int]:
-    """Rows by state."""
-    found = await session.execute(
-        select(col(WebhookOutbox.state), func.count()).group_by(col(WebhookOutbox.state))
-    )
-    return {PENDING: 0, DEAD: 0, **{str(state): int(count) for state, count in found}}
 
 
 async def _note(session: AsyncSession, subscription: WebhookSubscription, one: Done) -> None:
@@ -286,7 +241,8 @@ async def _fresh(session: AsyncSession, events: Sequence[Event]) -> list[Event]:
     return list(by_id.values())
 
 
-async def _cut(session: AsyncSession, subscription: str, state: str, most: int) -> int:
+async def cut_queue(session: AsyncSession, subscription: str, state: str, most: int) -> int:
+    """Drop the oldest rows over a limit, counted in the subscription; how many."""
     mine = (
         col(WebhookOutbox.subscription_uuid) == subscription,
         col(WebhookOutbox.state) == state,
