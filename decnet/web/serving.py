@@ -96,7 +96,8 @@ async def serve(ctx: Context, app: Any, sock: socket.socket, status: str, **opti
         status: what READY says.
         options: of `uvicorn.Config`.
     """
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for chatty in ("uvicorn", "httpx2", "httpcore2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,

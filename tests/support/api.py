@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +31,15 @@ class Api:
     process: subprocess.Popen[bytes]
     settings: Settings
     client: httpx2.Client
+
+    def restart(self) -> None:
+        """Kill it at once (-9) and start another on the same port."""
+        self.process.kill()
+        self.process.communicate(timeout=30)
+        port = self.client.base_url.port
+        assert port is not None
+        self.process = start(self.settings.state_dir, port)
+        wait_for(self.process, self.client)
 
     def add_logs(self, count: int, decky: str = "decky-01") -> None:
         """Store events behind its back, as `collect` does."""
@@ -67,6 +75,31 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     )
 
 
+def wait_for(process: subprocess.Popen[bytes], client: httpx2.Client) -> None:
+    """Until it answers."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.get("/health")
+            return
+        except httpx2.TransportError:
+            assert process.poll() is None and time.monotonic() < deadline, "did not start"
+            time.sleep(0.05)
+
+
+def blocks(answer: httpx2.Response) -> Iterator[dict[str, str]]:
+    """The events of a stream as a browser dispatches them: whole ones only."""
+    fields: dict[str, str] = {}
+    for line in answer.iter_lines():
+        if not line:
+            if fields:
+                yield fields
+            fields = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+
+
 @contextmanager
 def running_api(folder: Path) -> Iterator[Api]:
     """Start one; on leaving, it must stop cleanly and have printed no traceback."""
@@ -75,20 +108,15 @@ def running_api(folder: Path) -> Iterator[Api]:
     migrate(settings.db_url)
     process = start(folder, port)
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                client.get("/health")
-                break
-            except httpx2.TransportError:
-                assert process.poll() is None and time.monotonic() < deadline, "did not start"
-                time.sleep(0.05)
+        wait_for(process, client)
         token = auth.mint(settings.jwt_secret, "admin", "admin")
         client.headers["Authorization"] = f"Bearer {token}"
-        yield Api(process, settings, client)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    process.stderr.close()
+        api = Api(process, settings, client)
+        try:
+            yield api
+        finally:
+            # Not `process`: a test may have put another in its place.
+            api.process.terminate()
+            _, errors = api.process.communicate(timeout=30)
+    assert api.process.returncode == 0, errors.decode()
     assert b"Traceback" not in errors, errors.decode()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,9 @@ from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT = 60.0
+_EXEC = (
+    "import os,sys; a=sys.argv; os.dup2(int(a[1]),3); os.dup2(int(a[2]),4); os.execv(a[3],a[3:])"
+)
 
 
 class Browser:
@@ -130,16 +135,21 @@ def browser(folder: Path) -> Iterator[Browser]:
         "--disable-background-networking --disable-component-update --remote-debugging-pipe"
     )
     home = folder / "chromium"
+    # It reads commands from descriptor 3 and writes to 4.
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (to_read, from_write)]
     process = subprocess.Popen(
-        # chromium reads commands from descriptor 3 and writes to 4
-        ["sh", "-c", f'exec "$0" {flags} --user-data-dir="$1" 3<&{to_read} 4>&{from_write}']
-        + [CHROMIUM, str(home)],
-        pass_fds=(to_read, from_write),
+        [
+            *(sys.executable, "-c", _EXEC, *map(str, moved)),
+            *(CHROMIUM, *flags.split(), f"--user-data-dir={home}"),
+        ],
+        pass_fds=moved,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         env=os.environ | {"HOME": str(folder), "DBUS_SESSION_BUS_ADDRESS": "disabled:"},
     )
+    for fd in moved:
+        os.close(fd)
     os.close(to_read)
     os.close(from_write)
     try:

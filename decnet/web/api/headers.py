@@ -39,18 +39,22 @@ class Shell:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        read, began = 0, False
+        read, began, refused = 0, False, False
 
         async def bounded() -> MutableMapping[str, Any]:
-            nonlocal read
+            nonlocal read, refused
             message = await receive()
             read += len(message.get("body", b""))
             if read > BODY_MOST:
+                refused = True
                 raise BodyTooLarge
             return message
 
         async def dressed(message: MutableMapping[str, Any]) -> None:
             nonlocal began
+            if refused and not began:
+                # What the application makes of it (a bad request) is not what it was.
+                raise BodyTooLarge
             if message["type"] == "http.response.start":
                 began = True
                 have = {name for name, _ in message["headers"]}
@@ -66,6 +70,7 @@ class Shell:
             await self._app(scope, bounded, dressed)
         except BodyTooLarge:
             if not began:
+                refused = False
                 await _refuse(dressed)
 
 

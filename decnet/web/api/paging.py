@@ -13,6 +13,7 @@ from fastapi import HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.types import TypeDecorator
 
 T = TypeVar("T")
 COUNT_MOST = 10_000
@@ -100,7 +101,7 @@ def _decode(cursor: str, keys: Sequence[Any]) -> list[Any]:
         plain = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii", "strict")))
         values = [dt.datetime.fromisoformat(v["t"]) if isinstance(v, dict) else v for v in plain]
         good = len(values) == len(keys) and all(
-            isinstance(value, key.type.python_type)
+            type(value) is _python_type(key)
             and not (isinstance(value, int) and abs(value) >= 2**63)
             and not (isinstance(value, dt.datetime) and value.tzinfo is None)
             for value, key in zip(values, keys, strict=True)
@@ -110,3 +111,12 @@ def _decode(cursor: str, keys: Sequence[Any]) -> list[Any]:
     if not good:
         raise HTTPException(422, "not a cursor of this list: take `next` of a page as it is")
     return values
+
+
+def _python_type(key: Any) -> type:
+    """What a column's values are; a decorated type does not say it itself."""
+    kind = key.type
+    while isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance
+    found: type = kind.python_type
+    return found
