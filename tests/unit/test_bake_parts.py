@@ -18,7 +18,9 @@ from zygote.fleet.model import ZygoteSpec
 
 
 def bake() -> Bake:
-    return Bake(ZygoteSpec("floor"), -1, lambda stage, detail: None, lambda: None, set)
+    return Bake(
+        ZygoteSpec("floor"), -1, lambda stage, detail: None, lambda: None, set, lambda work: set()
+    )
 
 
 def skip(_bake: Bake) -> str:
@@ -32,7 +34,12 @@ def stop(_bake: Bake) -> str:
 def test_pipeline_reports_done_and_skipped_stages() -> None:
     told: list[str] = []
     made = Bake(
-        ZygoteSpec("floor"), -1, lambda stage, detail: told.append(stage), lambda: None, set
+        ZygoteSpec("floor"),
+        -1,
+        lambda stage, detail: told.append(stage),
+        lambda: None,
+        set,
+        lambda work: set(),
     )
     stages = (Stage("one", lambda _: "5 things"), Stage("two", skip))
     report = pipeline.run(made, stages)

@@ -1,12 +1,12 @@
 """The bake: from an empty interpreter to a floor that stays shared.
 
-    import → audit → warm → collect → trim → relocate → immortalise → freeze → seal → collapse →
+    import → audit → relocate → warm → collect → trim → immortalise → freeze → seal → collapse →
     audit → ready
 
-The order matters. Before the freeze the heap may still be walked and written; after it nothing
-may. `relocate` wants a heap whose free pages are gone; what it makes becomes immortal with all the
-rest; `seal` comes when nobody makes or drops objects any more, so that no hole opens again, and
-`collapse` when no page comes or goes.
+The order matters. Code that is moved has to be taught again, so `relocate` comes before `warm`.
+Before the freeze the heap may still be walked and written; after it nothing may. `seal` comes when
+nobody makes or drops objects any more, so that no hole opens again, and `collapse` when no page
+comes or goes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from zygote.bake.stage import Bake, Skipped, Stage
 
 STAGES = (
     Stage("audit", audit.run),
+    Stage("relocate", relocate.run),
     Stage("warm", warm.run),
     Stage("collect", collect.run),
     Stage("trim", trim.run),
-    Stage("relocate", relocate.run),
     Stage("immortalise", immortalise.run),
     Stage("freeze", freeze.run),
     Stage("seal", seal.run),

@@ -33,6 +33,8 @@ class Bake:
             many times.
         rehearse: gives the ids of the code objects that an idle worker has entered; raises
             ZygoteError or OSError where that cannot be found out.
+        trace: gives the ids of the code objects that a function enters, which it runs in a clone;
+            raises as `rehearse`.
         ledger: which module made which thread and which descriptor.
         frozen: the collector sees nothing of the floor any more. (Its own count does not say that:
             Python 3.12 starts with immortal objects among the frozen ones.)
@@ -45,6 +47,7 @@ class Bake:
     tell: Callable[[str, str], None]
     own: Callable[[], None]
     rehearse: Callable[[], set[int]]
+    trace: Callable[[Callable[[], None]], set[int]]
     ledger: Ledger = field(default_factory=Ledger)
     frozen: bool = False
     heap: list[Finding] = field(default_factory=list)

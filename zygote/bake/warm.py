@@ -32,11 +32,16 @@ def run(bake: Bake) -> str:
         UserCodeError: "warm-missing" (no such module or function), "warm-raised".
     """
     own(bake)
+    fleet(bake)
+    return f"{len(bake.spec.warm)} functions of the fleet" if bake.spec.warm else "own paths only"
+
+
+def fleet(bake: Bake) -> None:
+    """Call the fleet's warm-up functions."""
     for entry in bake.spec.warm:
         bake.tell("warm", entry)
         with bake.ledger.during(entry):
             _call(bake, entry)
-    return f"{len(bake.spec.warm)} functions of the fleet" if bake.spec.warm else "own paths only"
 
 
 def own(bake: Bake) -> None:

@@ -96,7 +96,8 @@ class ZygoteTable(Table):
     warm: Functions = key(
         "Functions to call after the imports, without arguments, sync or async: they run the hot "
         "paths once, so that caches are filled and shared. They must leave no thread, connection "
-        "or running event loop behind."
+        "or running event loop behind. A clone of the zygote runs them beforehand, to see which "
+        "code they enter, and ends."
     )
     env: Env = key(
         "Variables added to the manager's environment, for the zygote and so for its workers. "

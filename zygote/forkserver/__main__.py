@@ -104,6 +104,7 @@ def _bake(link: Link, wanted: str) -> Path | None:
             tell=lambda stage, detail: _tell(link, stage, detail),
             own=rehearse.read,
             rehearse=rehearse.run,
+            trace=rehearse.trace,
         )
         stages = pipeline.chosen(spec.bake)
         report = pipeline.run(bake, (Stage("import", preload.run), *stages))
