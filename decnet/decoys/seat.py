@@ -13,6 +13,7 @@ from decnet.decoys.looks import Look
 from decnet.decoys.recorder import Recording, Shards
 from decnet.decoys.shell.host import Host
 from decnet.decoys.shell.shell import Shell
+from decnet.estate.files import placed
 
 FILES_TOLD = 16
 """Files of one session that are kept and told."""
@@ -51,7 +52,10 @@ class Seat:
         self.id = session_id or uuid.uuid4().hex
         self.lines = 0
         self.shell = Shell(
-            host_of(house.look), clean(user)[:32] or "root", remote=visitor["src_ip"]
+            host_of(house.look),
+            clean(user)[:32] or "root",
+            remote=visitor["src_ip"],
+            left=placed(house.state_dir, house.decky),
         )
         self._journal = house.journal
         self._captures = house.captures

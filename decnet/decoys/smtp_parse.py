@@ -13,6 +13,8 @@ from decnet.decoys.mime import headers_of, parts_of, words
 
 ADDRESS_MOST = 320
 ATTACHMENTS_TOLD = 10
+LIST_MOST = 3500
+"""Characters of the list of attachments: a field of 4096 that is cut would be no JSON."""
 _PATH = re.compile(rb"(FROM|TO):[ \t]*<?([^<>\r\n]{0,512})>?[ \t]*([^\r\n]{0,256})", re.IGNORECASE)
 _END = re.compile(rb"\n\.\r?\n")
 _STUFFED = re.compile(rb"\n\.")
@@ -109,6 +111,8 @@ def told_of(message: bytes, size_bytes: int) -> dict[str, Any]:
         }
         for part in attachments[:ATTACHMENTS_TOLD]
     ]
+    while len(json.dumps(listed)) > LIST_MOST:
+        listed.pop()
     links = dict.fromkeys(m.decode().lower() for m in _LINK.findall(body[:LINKS_SEARCHED]))
     return {
         "subject": words(headers.get("subject", ""))[:512],

@@ -229,6 +229,17 @@ def test_smtp_any_message_is_told(data: bytes) -> None:
     json.dumps(told)
 
 
+def test_smtp_list_of_attachments_is_whole_whatever_their_names() -> None:
+    name = "=?utf-8?q?" + "=E2=80=AE" * 80 + "?="
+    part = f'--b\r\nContent-Disposition: attachment; filename="{name}"\r\n\r\nx\r\n'
+    message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + part * 30
+    told = told_of(message.encode(), len(message))
+    listed = json.loads(told["attachments"])
+    assert len(told["attachments"]) <= 3500
+    assert told["attachment_count"] == 30
+    assert {"\u202e" * 80} == {item["filename"] for item in listed}
+
+
 # -- mime
 
 

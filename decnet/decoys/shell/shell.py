@@ -28,6 +28,8 @@ class Shell:
     user: str
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
     remote: str = ""
+    left: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that lie on this machine besides the system's: absolute path -> bytes."""
     files: Files = field(init=False)
     folder: str = field(init=False)
     variables: dict[str, str] = field(init=False)
@@ -39,6 +41,10 @@ class Shell:
 
     def __post_init__(self) -> None:
         tree = self.host.files()
+        for path, data in self.left.items():
+            for folder in reversed(PurePosixPath(path).parents):
+                tree.setdefault(str(folder), None)
+            tree.setdefault(path, data)
         self.home = "/root" if self.user == "root" else f"/home/{self.user}"
         tree.setdefault(self.home, None)
         self.files = Files(tree)
