@@ -136,24 +136,30 @@ async def _members(session: AsyncSession, uuids: list[str]) -> dict[str, dict[st
 
 async def _stays(session: AsyncSession, uuids: list[str]) -> dict[str, list[Stay]]:
     """First and last tactics by host; tags of an identity itself and of its addresses."""
-    merged = select(col(AttackerIdentity.uuid), col(AttackerIdentity.merged_into_uuid)).where(
-        col(AttackerIdentity.merged_into_uuid).in_(uuids)
-    )
-    owner = {uuid: uuid for uuid in uuids}
-    owner |= {row[0]: str(row[1]) for row in (await session.execute(merged)).all()}
     found: dict[tuple[str, str], list[tuple[str, float, float]]] = {}
     by_address = (
         _spans(col(Attacker.identity_id))
         .join(Attacker, col(Attacker.uuid) == col(TtpTag.attacker_uuid))
         .where(col(Attacker.identity_id).in_(uuids))
     )
-    by_identity = _spans(col(TtpTag.identity_uuid)).where(
-        col(TtpTag.identity_uuid).in_(list(owner)), col(TtpTag.attacker_uuid).is_(None)
+    # Tags of an identity that was merged since are its winner's.
+    owner = func.coalesce(col(AttackerIdentity.merged_into_uuid), col(AttackerIdentity.uuid))
+    by_identity = (
+        _spans(owner)
+        .join(AttackerIdentity, col(AttackerIdentity.uuid) == col(TtpTag.identity_uuid))
+        .where(
+            or_(
+                col(AttackerIdentity.uuid).in_(uuids),
+                col(AttackerIdentity.merged_into_uuid).in_(uuids),
+            ),
+            owner.in_(uuids),
+            col(TtpTag.attacker_uuid).is_(None),
+        )
     )
     for statement in (by_address, by_identity):
         for identity, decky, tactic, first, last in await session.execute(statement):
             span = (phase_of_tactic(tactic), epoch(first), epoch(last))
-            found.setdefault((owner[identity], decky), []).append(span)
+            found.setdefault((identity, decky), []).append(span)
     stays: dict[str, list[Stay]] = {}
     for (identity, decky), spans in sorted(found.items()):
         began, ended = min(s[1] for s in spans), max(s[2] for s in spans)

@@ -23,6 +23,8 @@ SHIFT = 0.30
 """Relative change of the mean that is a change of habit."""
 MULTI_ACTOR_MOST = 0.6
 """No rhythm proves that there are two: the confidence's ceiling."""
+NUMBER_MOST = 1e15
+"""A number of this size is taken as a word."""
 SIMHASH_NEAR = 8
 """Bits of difference from which two rhythms are not one hand's."""
 ALARM_AT = 2
@@ -83,7 +85,9 @@ def gather_simhashes(seen: Sequence[Seen]) -> list[Seen]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -NUMBER_MOST < value < NUMBER_MOST  # False for "not a number" as well
 
 
 def _of_numbers(values: list[Any]) -> tuple[str, Any, float]:

@@ -213,6 +213,40 @@ async def test_campaign_clusterer_merges_and_splits_campaigns(tmp_path: Path) ->
         check_rows(tmp_path)
 
 
+async def test_campaign_clusterer_tags_of_an_identity_go_with_it(tmp_path: Path) -> None:
+    async with cluster_context(tmp_path) as ctx:
+        await add_attackers(ctx, range(3))
+        await settle(ctx)
+        homes = [home_of(uuid_of(n)) for n in range(3)]
+        await add_events(ctx, [(n, key_fields("ja3:1")) for n in range(2)])
+        await settle(ctx)
+        loser = max(homes[:2])
+
+        async def tag(session: AsyncSession) -> None:
+            for number, (whose, tactic) in enumerate([(loser, "TA0011"), (homes[2], "TA0007")]):
+                session.add(
+                    TtpTag(
+                        uuid=str(number),
+                        source_kind="identity",
+                        source_id="x",
+                        identity_uuid=whose,
+                        decky_id="d",
+                        tactic=tactic,
+                        technique_id="T1082",
+                        confidence=0.5,
+                        rule_id="R0001",
+                        rule_version=1,
+                        attack_release="18.1",
+                        mitre_url="-",
+                        observed_at=START + number * HOUR,
+                    )
+                )
+
+        await ctx.write(tag)
+        await settle_campaigns(ctx)
+    assert [*campaigns(tmp_path).values()] == [{min(homes[:2]), homes[2]}]
+
+
 async def test_campaign_clusterer_both_workers_and_the_bus(tmp_path: Path) -> None:
     """Killed while it works, and woken by the other's events; ends where it would have."""
     await asyncio.to_thread(migrated, tmp_path)
