@@ -13,12 +13,13 @@ from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
 from decnet import models
 from decnet.bus import topics
 from decnet.cluster.merged import home_of
 from decnet.context import Context
-from decnet.db.tables import Credential, Observation, utc_now
+from decnet.db.tables import Attacker, Credential, Observation, utc_now
 from decnet.workers import campaign_clusterer, clusterer
 from tests.integration.test_campaign_clusterer import settle_campaigns
 from tests.support.api import running_api
@@ -162,6 +163,28 @@ async def test_clusterer_habits_follow_merges_and_splits(tmp_path: Path) -> None
         await settle(ctx)
         assert states(tmp_path)[one, "motor.modality"] == ("stable", 3)
         assert states(tmp_path)[other, "motor.modality"] == ("stable", 3)
+
+
+async def test_clusterer_identities_are_seen_when_their_addresses_are(tmp_path: Path) -> None:
+    async with cluster_context(tmp_path) as ctx:
+        await add_attackers(ctx, range(2))
+        await settle(ctx)
+        await settle_campaigns(ctx)
+        late = START + dt.timedelta(days=30)
+
+        async def visit(session: AsyncSession) -> None:
+            await session.execute(
+                update(Attacker)
+                .where(col(Attacker.uuid) == uuid_of(1))
+                .values(last_seen=late, updated_at=utc_now())
+            )
+
+        await ctx.write(visit)
+        await settle(ctx)
+        sql = "SELECT uuid, last_seen_at, campaign_dirty FROM attacker_identities"
+        rows = {u: (seen[:10], dirty) for u, seen, dirty in query(tmp_path / "decnet.db", sql)}
+        assert rows[home_of(uuid_of(1))] == ("2026-01-31", 1)
+        assert rows[home_of(uuid_of(0))] == ("2026-01-01", 0)
 
 
 async def test_clusterer_events_are_of_their_models(tmp_path: Path) -> None:
