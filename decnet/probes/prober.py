@@ -146,7 +146,10 @@ class Prober:
             if str(port) in done:
                 continue
             wire = Wire(claim.ip, port, self._settings.timeout, self._settings.gap)
+            before = set(self._allowed)
             results = await visit_port(wire, probes, self._allowed)
+            for lost in before - self._allowed:
+                log.warning("CAP_NET_RAW is missing: going on without the probe %r", lost)
             self._counts["ports"] += 1
             done.append(str(port))
             if results:  # closed ports are noted with the next open one: a few knocks again at most

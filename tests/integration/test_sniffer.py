@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import trustme
 
 from decnet.bus import topics
+from decnet.decoys import catalogue
 from decnet.models import DeckyTraffic
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import Worker, migrated, query, worker
@@ -200,6 +202,44 @@ async def test_sniffer_without_its_interface_waits_and_comes_back(tmp_path: Path
             running.process.terminate()
             assert await running.ended() == 0
         beats.close()
+
+
+@needs_root
+async def test_sniffer_and_prober_without_the_capability_say_so(tmp_path: Path) -> None:
+    """Root without CAP_NET_RAW, as in a container: both are up, the prober works without SYNs."""
+    needs("setpriv", "util-linux")
+    file = await asyncio.to_thread(migrated, tmp_path)
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(attackers)")]
+        row: dict[str, object] = dict.fromkeys(columns, "[]")
+        row |= {name: 0 for name in columns if name.startswith("is_") or name.endswith("count")}
+        row |= {"uuid": "u", "ip": "127.0.0.9", "identity_id": None}
+        row |= dict.fromkeys(
+            ("first_seen", "last_seen", "updated_at"), "2026-11-24 03:00:00.000000"
+        )
+        marks = ",".join("?" * len(row))
+        connection.execute(f"INSERT INTO attackers VALUES ({marks})", list(row.values()))
+    log = tmp_path / "said"
+    async with contextlib.AsyncExitStack() as stack:
+        server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.9", 0)
+        stack.callback(server.close)
+        port = str(server.sockets[0].getsockname()[1])
+        env = os.environ | {
+            "DECNET_STATE_DIR": str(tmp_path),
+            "DECNET_PROBE_PORTS_TCPFP": port,
+            # Whatever port the kernel chose: no decky is to have it.
+            **{f"DECNET_DECOY_{kind.upper()}_PORT": "0" for kind in catalogue.kinds()},
+        }
+        for module in (SNIFFER, "decnet.workers.probe"):
+            process = await asyncio.create_subprocess_exec(
+                *("setpriv", "--bounding-set", "-net_raw", sys.executable, "-m", module),
+                env=env,
+                stderr=stack.enter_context(log.open("a")),
+            )
+            stack.push_async_callback(process.wait)
+            stack.callback(process.kill)
+        for text in ("waiting for CAP_NET_RAW", "without the probe 'tcpfp'"):
+            await until(lambda text=text: text in log.read_text())
 
 
 @needs_root
