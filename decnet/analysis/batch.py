@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -103,13 +103,14 @@ async def count_bounties(
 ) -> None:
     """Count the next bounties at their attackers."""
     since = await cursors.get(session, BOUNTY_CURSOR, 0)
-    for one in scored:
-        if one.first is not None:
-            # Counted by nobody yet: there was no attacker to count them at.
-            held = (col(Bounty.attacker_ip) == one.columns["ip"], col(Bounty.id) <= since)
-            before = await session.scalar(select(func.count(col(Bounty.id))).where(*held)) or 0
-            await _add_bounties(session, one.columns["ip"], before)
-            one.columns["bounty_count"] += before
+    fresh = {one.columns["ip"]: one.columns for one in scored if one.first is not None}
+    if fresh and since:
+        # Counted by nobody yet: there was no attacker to count them at.
+        held = (col(Bounty.attacker_ip).in_(list(fresh)), col(Bounty.id) <= since)
+        before = select(col(Bounty.attacker_ip), func.count(col(Bounty.id))).where(*held)
+        for ip, count in (await session.execute(before.group_by(col(Bounty.attacker_ip)))).all():
+            await _add_bounties(session, ip, count)
+            fresh[ip]["bounty_count"] += count
     statement = select(col(Bounty.id), col(Bounty.attacker_ip)).where(col(Bounty.id) > since)
     rows = (await session.execute(statement.order_by(col(Bounty.id)).limit(most))).all()
     if not rows:
@@ -193,11 +194,13 @@ async def _upsert(
 ) -> None:
     """Write the rows; on a known key all columns but the key and `keep` take the new values."""
     renewed = [name for name in rows[0] if name not in (key, *keep)]
-    # In pieces: a statement has a limit of parameters.
-    for at in range(0, len(rows), 100):
-        await session.execute(
-            upsert(session, table, rows[at : at + 100], key=[key], update=renewed)
-        )
+    # One statement for any number of rows: compiled once and then cached.
+    values = {name: bindparam(f"new_{name}") for name in rows[0]}
+    statement = upsert(session, table, values, key=[key], update=renewed)
+    connection = await session.connection()
+    await connection.execute(
+        statement, [{f"new_{name}": value for name, value in row.items()} for row in rows]
+    )
 
 
 async def _claim_credentials(session: AsyncSession, columns: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from decnet.analysis.timing import BEACONING, Timing, beacon_name, classify
 from decnet.analysis.tools import tools_in, tools_of_headers
 from decnet.collect.address import UNKNOWN
 from decnet.collect.noise import NOISY
+from decnet.estate.traffic import is_ours
 
 PLACES_MOST = 256
 """Services, deckies, steps of the path."""
@@ -244,8 +245,8 @@ class Profile:
 
 
 def is_attributable(attacker_ip: str) -> bool:
-    """Whether events of this address make a profile: a decoy's own have none."""
-    return attacker_ip not in ("", UNKNOWN)
+    """Whether events of this address make a profile: a decoy's own have none, nor our deckies."""
+    return attacker_ip not in ("", UNKNOWN) and not is_ours(attacker_ip)
 
 
 def _remember(names: list[str], name: str, most: int) -> None:
