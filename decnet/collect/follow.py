@@ -62,11 +62,12 @@ class _Entry:
     mtime_ns: int
 
 
-def look(patterns: Iterable[str], cursors: Mapping[str, Cursor]) -> Sight:
+def look(patterns: Iterable[str | Path], cursors: Mapping[str, Cursor]) -> Sight:
     """Find the files. What cannot be read is left out: it may come back.
 
     Args:
-        patterns: absolute paths, with `*`, `?`, `[…]` and `**` where wanted.
+        patterns: absolute paths; in a text `*`, `?`, `[…]` and `**` are wildcards, a Path is
+            taken as it is.
         cursors: what was read so far, by `SpoolFile.key`.
     """
     sight = Sight()
@@ -89,15 +90,13 @@ def look(patterns: Iterable[str], cursors: Mapping[str, Cursor]) -> Sight:
     return sight
 
 
-def _heads(patterns: Iterable[str]) -> list[Path]:
+def _heads(patterns: Iterable[str | Path]) -> list[Path]:
     """Paths that the patterns name; one without wildcards even where there is no such file."""
     found: dict[Path, None] = {}
     for pattern in patterns:
-        names = (
-            sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 -- absolute, with "**"
-            if _WILD.search(pattern)
-            else [pattern]
-        )
+        names: list[str | Path] = [pattern]
+        if isinstance(pattern, str) and _WILD.search(pattern):
+            names = [*sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 -- with "**"
         found.update(dict.fromkeys(map(Path, names)))
     return list(found)
 

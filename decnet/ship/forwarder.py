@@ -113,6 +113,7 @@ class Forwarder:
         wait: waits for a hint, at most so many seconds; returns at once when stopping.
         stopping: whether to stop.
         alive: called at each step.
+        tell: called with how it goes, in words.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Forwarder:
         wait: Callable[[float], Awaitable[object]],
         stopping: Callable[[], bool],
         alive: Callable[[], object],
+        tell: Callable[[str], object],
     ) -> None:
         self._sender = sender
         self._host, self._port = host, port
@@ -133,6 +135,7 @@ class Forwarder:
         self._wait = wait
         self._stopping = stopping
         self._alive = alive
+        self._tell = tell
         self._link: Link | None = None
         self._trouble = ""
         self._is_progress = False
@@ -247,10 +250,12 @@ class Forwarder:
     def _works(self) -> None:
         if self._trouble:
             log.info("connected to %s:%d", self._host, self._port)
+        self._tell(f"connected to {self._host}:{self._port}")
         self._trouble = ""
         self._is_progress = True
 
     def _complain(self, text: str) -> None:
         if text != self._trouble:
             log.warning("%s:%d: %s; trying again", self._host, self._port, text)
+            self._tell(f"waiting for {self._host}:{self._port}: {text}")
         self._trouble = text

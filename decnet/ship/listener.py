@@ -28,7 +28,8 @@ log = logging.getLogger("decnet.listener")
 CONNECTIONS_MOST = 256
 CONNECTIONS_A_SOURCE = 8
 HANDSHAKES_MOST = 64
-"""Strangers without a certificate may hold so many places, each for `HANDSHAKE_SECONDS`."""
+"""Handshakes at once. One more, and the oldest is broken off: strangers who say nothing cost each
+other their places, and no machine with a certificate waits for them."""
 HANDSHAKE_SECONDS = 5.0
 QUEUE_BYTES = 4 << 20
 READ_BYTES = 64 << 10
@@ -97,6 +98,7 @@ class Listener:
         """Numbers of the next lines, counting those that are queued; only of live senders."""
         self._peers: set[Peer] = set()
         self._talks: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], None] = {}
         self._counts = Counter[str]()
         self._days: dict[str, int] = {}
 
@@ -134,22 +136,31 @@ class Listener:
 
     async def _accept(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        gate = asyncio.Semaphore(HANDSHAKES_MOST)
         while True:
-            await gate.acquire()
             try:
                 connection, _ = await loop.sock_accept(sock)
             except OSError as error:  # no descriptors left, or the visitor is gone already
-                gate.release()
                 self._counts["accept_errors"] += 1
                 log.warning("cannot accept: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            task = asyncio.create_task(self._greet(connection, gate))
+            while len(self._handshakes) >= HANDSHAKES_MOST:
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                oldest.cancel()
+                self._counts["handshakes_evicted"] += 1
+            task = asyncio.create_task(self._greet(connection))
             self._talks.add(task)
-            task.add_done_callback(self._talks.discard)
+            self._handshakes[task] = None
+            task.add_done_callback(self._done)
 
-    async def _greet(self, connection: socket.socket, gate: asyncio.Semaphore) -> None:
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._talks.discard(task)
+        self._handshakes.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a connection failed", exc_info=error)
+
+    async def _greet(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=READ_BYTES)
         try:
@@ -169,7 +180,8 @@ class Listener:
             connection.close()
             raise
         finally:
-            gate.release()
+            if (task := asyncio.current_task()) is not None:
+                self._handshakes.pop(task, None)
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         peer: Peer | None = None
         try:

@@ -64,9 +64,15 @@ class Sender:
         Raises:
             OSError: a file cannot be read.
         """
-        sight = follow.look([str(self._source)], self._cursors)
+        sight = follow.look([self._source], self._cursors)
         for key in sight.forgotten(self._cursors):
             del self._cursors[key]
+        fresh = [file for file in sight.files if file.key not in self._cursors]
+        if fresh:
+            # Noted before a line of it goes out: else after a kill and a rotation the numbers
+            # would be counted from another file.
+            self._cursors |= {file.key: tail.Cursor(name=file.path.name) for file in fresh}
+            self.save()
         self.lag = 0
         for file in sight.files:
             cursor = self._cursors.get(file.key)

@@ -40,6 +40,7 @@ async def main(ctx: Context) -> None:
         wake.wait,
         ctx.stopping.is_set,
         ctx.progress,
+        ctx.status,
     )
     ctx.reports.append(forwarder.health)
     ctx.ready(f"{options.source} to {options.master_host}:{options.port}")

@@ -294,6 +294,21 @@ async def test_ship_bad_frames_end_only_their_own_connection(tmp_path: Path) -> 
     assert [r["event_type"] for r in received(master)].count("parse_error") == 1
 
 
+async def test_ship_silent_strangers_keep_nobody_out(tmp_path: Path) -> None:
+    ship = authority(tmp_path, "agent-1")
+    master = tmp_path / "master"
+    async with listener(master, ship) as (running, port), contextlib.AsyncExitStack() as stack:
+        # With a place each for as long as a handshake may take they would fill half a minute.
+        for _ in range(450):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+        async with tls_client(port, bundle(ship, "agent-1")) as (_, writer):
+            writer.write(frame(LINE.format("d", 0).encode()))
+            await until(lambda: received(master))
+        open_files = len(list(Path(f"/proc/{running.pid}/fd").iterdir()))
+        assert open_files < 120, "the strangers were shown out"
+
+
 async def test_ship_a_second_connection_of_a_sender_takes_over(tmp_path: Path) -> None:
     ship = authority(tmp_path, "agent-1")
     master = tmp_path / "master"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from decnet.db.engine import Database
 from decnet.db.migrate import migrate
 from decnet.models import EmailReceived, SmtpProbePending
 from tests.support.decnet_env import query
-from tests.unit.test_collect_sources import NOW
 
+NOW = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 SHA = "ab" * 32
 OTHER = "cd" * 32
 MAIL = {

@@ -219,6 +219,32 @@ def test_sender_counts_on_over_restarts(tmp_path: Path) -> None:
     assert again.read(10) is None, "half a line waits"
 
 
+def test_sender_killed_before_its_first_note_counts_from_the_same_file(tmp_path: Path) -> None:
+    log = tmp_path / "decnet.log"
+    log.write_bytes(b"0\n1\n")
+    first = Sender(log, tmp_path / "forwarder.json")
+    first.open()
+    assert first.read(10) is not None  # sent, acknowledged, and then killed
+    log.rename(tmp_path / "decnet.log.1")
+    log.write_bytes(b"2\n")
+    second = Sender(log, tmp_path / "forwarder.json")
+    second.open()
+    lines = second.read(10)
+    assert lines is not None
+    assert lines.lines == (b"0", b"1"), "the master has these: they are what is to be skipped"
+
+
+def test_sender_takes_its_path_literally(tmp_path: Path) -> None:
+    folder = tmp_path / "odd[name]*"
+    folder.mkdir()
+    (folder / "decnet.log").write_bytes(b"0\n")
+    sender = Sender(folder / "decnet.log", folder / "forwarder.json")
+    sender.open()
+    lines = sender.read(1)
+    assert lines is not None
+    assert lines.lines == (b"0",)
+
+
 def test_sender_puts_a_broken_state_aside(tmp_path: Path) -> None:
     (tmp_path / "forwarder.json").write_text("{half")
     sender = Sender(tmp_path / "decnet.log", tmp_path / "forwarder.json")
