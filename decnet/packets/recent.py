@@ -6,6 +6,26 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 
+class Budget:
+    """So many a second, and some at once: the rest is refused."""
+
+    def __init__(self, per_second: float, most: float) -> None:
+        self._per_second = per_second
+        self._most = most
+        self._left = most
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """One of them; False where there is none left."""
+        passed = max(0.0, now - self._at) if self._at else 0.0
+        self._left = min(self._most, self._left + passed * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Recent:
     """Remembers what was told, for `seconds` and for at most `most` of them."""
 

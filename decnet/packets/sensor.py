@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from decnet.packets.dissect import ACK, SYN, Segment, dissect
 from decnet.packets.flow import Flow
 from decnet.packets.readers import Finding, last_words, read_client, read_server, stop
-from decnet.packets.recent import Recent
+from decnet.packets.recent import Budget, Recent
 from decnet.packets.settings import Place, SnifferSettings
 from decnet.packets.stack import Numbering, stack_print
 
@@ -16,6 +16,8 @@ FLOWS_MOST = 2048
 HELD_MOST = 4 << 20
 """Bytes of all connections' first bytes together; then the oldest are let go."""
 TOLD_MOST = 8192
+SYNS_A_SECOND, SYNS_AT_ONCE = 20, 500
+"""SYNs that are told of: a flood with forged addresses makes no attackers of them all."""
 Key = tuple[str, int, str, int]
 Emit = Callable[[str, Place, dict[str, object]], None]
 """Called with an event's type, the place that it is about, and its fields."""
@@ -37,6 +39,7 @@ class Sensor:
         self._held = 0
         self._told = Recent(settings.dedup, TOLD_MOST)
         self._numbering = Numbering()
+        self._syns = Budget(SYNS_A_SECOND, SYNS_AT_ONCE)
         self.counts: Counter[str] = Counter()
 
     def health(self) -> dict[str, object]:
@@ -125,9 +128,13 @@ class Sensor:
         if classes is not None:
             fields["ip_id_class"], fields["isn_class"] = classes
         key = ("tcp_syn_fingerprint", segment.src, segment.dport, found.hash, classes)
-        if self._told.is_new(key, segment.time):
-            self.counts["findings"] += 1
-            self._emit("tcp_syn_fingerprint", place, fields)
+        if not self._told.is_new(key, segment.time):
+            return
+        if not self._syns.take(segment.time):
+            self.counts["syns_not_told"] += 1
+            return
+        self.counts["findings"] += 1
+        self._emit("tcp_syn_fingerprint", place, fields)
 
     def _tell(self, flow: Flow, findings: Iterable[Finding]) -> None:
         for finding in findings:

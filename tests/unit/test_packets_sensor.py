@@ -226,6 +226,15 @@ def test_sensor_numbering_classes(series: list[int], name: str) -> None:
     assert classify(series, 16) == name
 
 
+def test_sensor_flood_of_forged_addresses_is_not_all_told() -> None:
+    told = Told()
+    for number in range(1000):
+        ip = IP(src=f"10.1.{number // 250}.{number % 250}", dst="192.0.2.1")
+        told.see(ip / TCP(**SYN, seq=number), time=1e9 + number / 500)
+    assert len(told.events) == sensor.SYNS_AT_ONCE + 2 * sensor.SYNS_A_SECOND - 1
+    assert told.sensor.counts["syns_not_told"] == 1000 - len(told.events)
+
+
 def test_sensor_maps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sensor, "FLOWS_MOST", 50)
     monkeypatch.setattr(sensor, "HELD_MOST", 4000)
