@@ -10,7 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decnet.analysis.profile import is_attributable
 from decnet.decoys.catalogue import ARCHETYPES, KINDS
+from decnet.decoys.looks import look_of
+from decnet.decoys.seat import host_of
+from decnet.decoys.shell.shell import Shell
 from decnet.estate import files, traffic, words
 from decnet.estate.manager import group
 from decnet.estate.plan import Verdict, choose_services, guess_archetype, is_due, judge, pool_of
@@ -125,3 +129,17 @@ def test_settings_come_from_the_environment() -> None:
     assert EstateSettings.from_env(env) == EstateSettings(mutate_interval_min=0, repair=False)
     with pytest.raises(SettingsError, match="DECNET_LIFE_SECONDS"):
         EstateSettings.from_env({"DECNET_LIFE_SECONDS": "soon"})
+
+
+def test_a_visitor_at_the_shell_finds_the_files_that_personas_left(tmp_path: Path) -> None:
+    files.place(tmp_path, "decky-02", "/home/admin/TODO.x", "[ ] call back\n")
+    files.place(tmp_path, "decky-02", "/srv/new/deep/a.txt", "deep\n")
+    files.place(tmp_path, "decky-02", "/etc/hostname", "not over the system's own\n")
+    shell = Shell(host_of(look_of(2)), "root", left=files.placed(tmp_path, "decky-02"))
+    assert shell.run("cat /home/admin/TODO.x").strip() == "[ ] call back"
+    assert shell.run("ls /srv/new").strip() == "deep"
+    assert "system" not in shell.run("cat /etc/hostname")
+
+
+def test_our_own_deckies_make_no_profile() -> None:
+    assert is_attributable("127.0.0.1") and not is_attributable(traffic.address_of(4))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from decnet.decoys.shell import builtins, system  # noqa: F401 -- they fill the table
 from decnet.decoys.shell.commands import COMMANDS, Result
