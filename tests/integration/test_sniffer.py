@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import socket
 import sqlite3
 import ssl
 import subprocess
@@ -20,6 +21,7 @@ import trustme
 from decnet.bus import topics
 from decnet.decoys import catalogue
 from decnet.models import DeckyTraffic
+from decnet.packets.capture import Capture
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import Worker, migrated, query, worker
 from tests.support.visitors import Event, decoy, run, spooled, ssh
@@ -260,6 +262,31 @@ async def test_sniffer_survives_a_link_that_goes_and_comes(tmp_path: Path, link:
                     await asyncio.sleep(0.1)
 
             await asyncio.wait_for(visit(), DEADLINE)
+
+
+@needs_root
+async def test_sniffer_reads_no_more_than_its_rate_and_counts_what_the_kernel_drops() -> None:
+    seen: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        capture = Capture("lo", {port: None}, 100)
+        try:
+            capture.start(lambda data, time: seen.append(data))
+            loop = asyncio.get_running_loop()
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                peer, _ = server.accept()
+                with peer:
+                    client.setblocking(False)
+                    began = loop.time()
+                    # More than the kernel's buffer holds, in packets of up to 64 KiB.
+                    for _ in range(3000):
+                        await loop.sock_sendall(client, b"x" * 16_000)
+                        peer.recv(1 << 16)
+                    assert len(seen) <= 100 * (loop.time() - began + 0.3)
+                    await until(lambda: capture.count_drops() > 0)
+            assert len(seen) == capture.received
+        finally:
+            capture.close()
 
 
 @needs_root
