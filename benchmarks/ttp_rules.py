@@ -25,6 +25,7 @@ from decnet.context import open_context
 from decnet.db.migrate import migrate
 from decnet.settings import Settings
 from decnet.ttp import shared
+from decnet.ttp.service import Tagger
 from decnet.ttp.settings import TtpSettings
 from tests.support.ttp import seed, visits
 
@@ -42,9 +43,9 @@ async def tag(folder: Path) -> int:
     """The worker's own work, without its loop; how many tags."""
     environment = {"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"}
     async with open_context("ttp", Settings.from_env(environment), notifies=False) as ctx:
-        tagger = worker.Tagger(ctx, TtpSettings())
+        tagger = Tagger(ctx, TtpSettings())
         await tagger.start()
-        while await tagger.tick(woken=True):
+        while await tagger.tick(everything=True):
             pass
         return tagger.tagged
 

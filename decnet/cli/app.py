@@ -50,7 +50,8 @@ def extend(app: App) -> None:
     """Add the tenant's commands."""
     ttp = type(app)(name="ttp", help=TTP_HELP, group="Honeypot")
     for verb, text in TTP.items():
-        ttp.command(f"decnet.cli.ttp:{verb}", name=verb, help=text)
+        module = "ttp_files" if verb in ("check", "backfill", "navigator", "stix") else "ttp"
+        ttp.command(f"decnet.cli.{module}:{verb}", name=verb, help=text)
     app.command(ttp)
     for name, text in OWN.items():
         app.command(f"decnet.cli.{name}:{name}", name=name, help=text, group="Honeypot")

@@ -16,6 +16,7 @@ from decnet.db import cursors
 from decnet.db.engine import Database
 from decnet.db.tables import Attacker, AttackerBehavior, Log, new_uuid, utc_now
 from decnet.settings import Settings
+from decnet.ttp.service import Tagger
 from decnet.ttp.settings import TtpSettings
 from decnet.ttp.sources import PROFILED
 
@@ -33,22 +34,18 @@ _VISIT: tuple[tuple[str, str, dict[str, str]], ...] = (
 ROUNDS = 12
 
 
-async def rehearse(folder: Path, make: Any) -> None:
-    """Tag some visits in an empty folder; leaves no thread or connection behind.
-
-    Args:
-        make: the worker's Tagger.
-    """
+async def rehearse(folder: Path) -> None:
+    """Tag some visits in an empty folder; leaves no thread or connection behind."""
     settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"})
     database = Database(settings.db_url)
     if settings.db_file is None or not settings.db_file.exists():
         await database.create_all()
     async with open_context("ttp", settings, notifies=False) as ctx:
-        tagger = make(ctx, TtpSettings())
+        tagger = Tagger(ctx, TtpSettings())
         await tagger.start()
         for number in range(ROUNDS):
             await ctx.write(functools.partial(_visit, number=number))
-            while await tagger.tick(woken=True):
+            while await tagger.tick(everything=True):
                 pass
             await tagger.follow_rules()
         wake = await ctx.wake()

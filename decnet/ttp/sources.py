@@ -66,6 +66,9 @@ class Source(Protocol):
     name: str
     topics: tuple[str, ...]
     every: float
+    """Seconds after which it is looked at without a hint."""
+    least: float
+    """Seconds between two looks, however many hints come."""
 
     async def read(self, session: AsyncSession, place: Any, most: int) -> Page:
         """The next page behind a place (None: the beginning)."""
@@ -83,6 +86,7 @@ class LogSource:
     name: str = "logs"
     topics: tuple[str, ...] = ("attacker.scored", "attacker.observed", "attacker.session.ended")
     every: float = 0.0
+    least: float = 0.0
 
     async def read(self, session: AsyncSession, place: Any, most: int) -> Page:
         since = place or 0
@@ -114,6 +118,7 @@ class IdSource:
     id: Any
     convert: Callable[[Any], Iterable[Event]]
     every: float = 5.0
+    least: float = 0.0
 
     async def read(self, session: AsyncSession, place: Any, most: int) -> Page:
         since = place or 0
@@ -128,6 +133,7 @@ class SweepSource(IdSource):
     """A small table that changes without saying when: from the beginning after each end."""
 
     every: float = 60.0
+    least: float = 5.0
 
     async def read(self, session: AsyncSession, place: Any, most: int) -> Page:
         page = await super().read(session, place, most)
@@ -145,6 +151,7 @@ class ChangeSource:
     key: Any
     convert: Callable[[Any], Iterable[Event]]
     every: float = 5.0
+    least: float = 1.0
     _seen: dict[str, dt.datetime] = field(default_factory=dict)
     """Rows after the stored place that were handled already, as they were."""
     _at: tuple[dt.datetime, str] | None = None

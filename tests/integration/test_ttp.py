@@ -22,6 +22,7 @@ import pytest
 
 from decnet.bus import topics
 from decnet.cli import ttp as cli
+from decnet.cli import ttp_files as files
 from decnet.db.engine import Database
 from decnet.ttp.backfill import backfill
 from decnet.ttp.catalogue import Catalogue
@@ -308,7 +309,8 @@ async def test_ttp_tags_what_other_workers_learnt(tmp_path: Path) -> None:
             user_agent="Word",
             raw_headers={},
         )
-        bus.publish("attacker.intel.enriched", {})
+        for topic in ("attacker.intel.enriched", "identity.formed", "credential.reuse.detected"):
+            bus.publish(topic, {})
         kinds = "behavior", "intel", "identity", "credential", "canary_fingerprint"
         await until(lambda: {row[1] for row in tags(file)} == set(kinds))
         await until(lambda: count(file, "source_kind = 'credential'") == 4)
@@ -369,22 +371,22 @@ async def test_ttp_command_line_lists_and_exports(
     assert {tag["technique_id"] for tag in only} == {"T1070"}
     counts = await said(cli.techniques, as_json=True)
     assert sum(one["tags"] for one in counts) == len(found)
-    layer = await said(cli.navigator)
+    layer = await said(files.navigator)
     assert layer["domain"] == "enterprise-attack" and layer["versions"]["layer"] == "4.5"
     assert {t["techniqueID"] for t in layer["techniques"]} == {c["technique"] for c in counts}
-    bundle = await said(cli.stix)
-    assert bundle == await said(cli.stix), "ids follow from what they stand for"
+    bundle = await said(files.stix)
+    assert bundle == await said(files.stix), "ids follow from what they stand for"
     check_stix(bundle)
-    one = await said(cli.stix, attacker="192.0.2.1")
+    one = await said(files.stix, attacker="192.0.2.1")
     assert {o["value"] for o in one["objects"] if o["type"] == "ipv4-addr"} == {"192.0.2.1"}
     with pytest.raises(ZygoteError, match="no rule R7777"):
         await asyncio.to_thread(cli.disable, "R7777")
     with pytest.raises(ZygoteError, match="from 0 to 1"):
         await asyncio.to_thread(cli.disable, "R0001", confidence_max=3.0)
-    assert (await said(cli.backfill, as_json=True))["new"] == 0
+    assert (await said(files.backfill, as_json=True))["new"] == 0
     own = tmp_path / "own.yaml"
     own.write_text(RULE % "x" + "  fires: [y]\n")
-    assert "does not fire on y" in await shown(cli.check, own)
+    assert "does not fire on y" in await shown(files.check, own)
     assert "Clear Command History" in decnetctl(tmp_path, "ttp", "techniques").stdout
 
 

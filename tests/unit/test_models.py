@@ -33,6 +33,9 @@ from decnet.models import (
     SessionEnded,
     SmtpProbePending,
     SpoolHint,
+    TtpRuleFired,
+    TtpRuleNews,
+    TtpTagged,
     Window,
 )
 
@@ -64,6 +67,9 @@ EXAMPLES = [
     Health(worker="bus", ts=1.0, pid=1, uptime_sec=0.0),
     Control(action="stop", requested_by="api", ts=1.0),
     SpoolHint(decoy="decoy@ssh"),
+    TtpTagged(attacker_uuid="a", tag_uuids=["t"], techniques_added=["T1110.001"]),
+    TtpRuleFired(technique_id="T1110", sub_technique_ids=["T1110.001"], rule_ids=["R0202"]),
+    TtpRuleNews(rule_id="R0202", state="clipped", confidence_max=0.3, expires_at=NOW),
     LogStored(component="collector", flushed=3, position=17),
     SessionEnded(
         session_id="s1",
