@@ -134,3 +134,34 @@ async def serve(ctx: Context, app: Any, sock: socket.socket, status: str, **opti
             server.force_exit = True
             await asyncio.wait({serving})
         sock.close()
+
+
+async def ask(app: Any, path: str, token: str, prefix: str = "/api/v1") -> int:
+    """One GET without a socket, for a rehearsal; the status of the answer."""
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    raw = f"{prefix}{path}"
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": raw,
+        "raw_path": raw.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"warm"), (b"authorization", f"Bearer {token}".encode())],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 1),
+        "state": {},
+    }
+    await app(scope, receive, send)
+    return statuses[0]

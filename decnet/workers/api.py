@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import select
 
-from decnet.context import Context, run_worker
+from decnet.context import Context, open_context, run_worker
+from decnet.db.engine import Database
 from decnet.db.tables import User
+from decnet.settings import Settings
 from decnet.web.api import auth
-from decnet.web.api.app import create_app, prepare
+from decnet.web.api.app import create_app, forget, prepare
 from decnet.web.api.settings import ApiSettings, refuse_weak
-from decnet.web.serving import listen, serve
+from decnet.web.serving import ask, listen, serve
 
 APP = create_app()
+REHEARSED = (
+    *("/health", "/auth/me", "/logs", "/logs/histogram", "/attackers", "/credentials"),
+    *("/sessions", "/deckies", "/stats", "/canary/triggers"),
+)
 
 
 async def seed_admin(ctx: Context) -> None:
@@ -53,6 +60,23 @@ async def main(ctx: Context) -> None:
         )
     finally:
         sock.close()
+
+
+async def rehearse(folder: Path) -> None:
+    """Answer some requests in an empty folder, so that a zygote's copies need not learn to."""
+    env = {"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"}
+    settings = Settings.from_env(env)
+    database = Database(settings.db_url)
+    if not (folder / "decnet.db").exists():
+        await database.create_all()
+    async with open_context("api", settings, notifies=False) as ctx:
+        served = prepare(APP, ctx, ApiSettings())
+        token = auth.mint(settings.jwt_secret, "warm", "admin")
+        for path in REHEARSED:
+            for _ in range(2):
+                await ask(served, path, token)
+    forget(APP)
+    await asyncio.sleep(0)
 
 
 def run() -> None:

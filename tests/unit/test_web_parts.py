@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from decnet.web.api import recordings, registry
 from decnet.web.api.paging import _decode, _encode
 from decnet.web.front.files import Files
 from decnet.web.front.settings import WebSettings
+from decnet.workers import api as api_worker
 from tests.support.api import NOW
 
 
@@ -129,3 +132,23 @@ def test_web_index_names_only_files_that_are_there() -> None:
     for name in ("/style.css", "/js/app.js", "/favicon.svg"):
         assert name in index
         assert found.get(name) is not found.get("/index.html")
+
+
+async def test_api_rehearsal_answers_all_and_leaves_nothing_bound(tmp_path: Path) -> None:
+    statuses: list[int] = []
+    real = api_worker.ask
+
+    async def noted(*arguments: object) -> int:
+        statuses.append(await real(*arguments))  # type: ignore[arg-type]
+        return statuses[-1]
+
+    before = {thread.name for thread in threading.enumerate()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api_worker, "ask", noted)
+        await api_worker.rehearse(tmp_path)
+    assert set(statuses) == {200}
+    assert not api_worker.APP.state._state
+    async with asyncio.timeout(30):
+        # A closed connection's thread ends a moment later.
+        while {thread.name for thread in threading.enumerate()} - before:
+            await asyncio.sleep(0.01)

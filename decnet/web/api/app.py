@@ -93,7 +93,13 @@ def prepare(app: FastAPI, ctx: Context, settings: ApiSettings) -> App:
     return Shell(served)
 
 
-def _docs(request: Request) -> HTMLResponse:
+def forget(app: FastAPI) -> None:
+    """Unbind the application from its worker."""
+    for name in list(app.state._state):
+        delattr(app.state, name)
+
+
+async def _docs(request: Request) -> HTMLResponse:
     return HTMLResponse(docs.page(request.app.openapi()))
 
 

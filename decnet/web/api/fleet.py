@@ -131,7 +131,7 @@ def _worker(worker: WorkerState, memory: Memory | None, registry: Registry) -> W
     beat = registry.get(worker.name)
     if beat is not None and beat.pid != worker.pid:
         beat = None  # its predecessor's
-    age = beat.age() if beat else None
+    running_s = time.time() - worker.started_at if worker.started_at else 0.0
     return Worker(
         name=worker.name,
         state=worker.state,
@@ -146,8 +146,8 @@ def _worker(worker: WorkerState, memory: Memory | None, registry: Registry) -> W
         hint=worker.hint,
         memory_max=worker.memory_max,
         memory=memory,
-        beat_age_s=age,
-        stale=worker.pid is not None and (age is None or age > STALE_SECONDS),
+        beat_age_s=beat.age() if beat else None,
+        stale=worker.pid is not None and registry.is_stale(beat, running_s),
         health=dict(beat.fields) if beat else {},
     )
 

@@ -17,7 +17,7 @@ from decnet.db.tables import RevokedToken, User
 from decnet.web.api import auth
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:
     ctx: Context = request.app.state.ctx
     return ctx
 

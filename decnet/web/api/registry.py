@@ -41,6 +41,7 @@ class Registry:
     def __init__(self, bus: BusClient) -> None:
         self.beats: OrderedDict[str, Beat] = OrderedDict()
         self.bad = 0
+        self._began = time.monotonic()
         bus.listen(topics.EVERY_HEALTH, self.hear)
 
     def hear(self, event: Event) -> None:
@@ -68,6 +69,12 @@ class Registry:
     def get(self, worker: str) -> Beat | None:
         """The last beat of a worker, by its fleet name ("collect")."""
         return self.beats.get(topics.bus_name(worker))
+
+    def is_stale(self, beat: Beat | None, running_s: float) -> bool:
+        """Whether a worker that has run for so long should have been heard by now."""
+        if beat is not None:
+            return beat.age() > STALE_SECONDS
+        return min(running_s, time.monotonic() - self._began) > STALE_SECONDS
 
 
 def plain(value: Any) -> Any:

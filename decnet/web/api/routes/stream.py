@@ -82,7 +82,7 @@ Room = Annotated[Streams, Depends(_room)]
 After = Annotated[int | None, Query(ge=0, lt=2**63)]
 
 
-def _position(
+async def _position(
     last_event_id: Annotated[str | None, Header(max_length=64)] = None, after_id: After = None
 ) -> tuple[int | None, int | None]:
     """Where to go on: rows of `logs` and of `canary_triggers`; None is "from now on"."""
