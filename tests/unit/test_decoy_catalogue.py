@@ -78,6 +78,17 @@ def test_catalogue_archetypes_are_made_of_kinds() -> None:
         assert set(archetype.services) <= set(catalogue.kinds())
 
 
+def test_catalogue_every_kind_is_on_the_floor_of_the_decoys_without_a_database() -> None:
+    code = (
+        "import sys, decnet.decoys.floor as floor\n"
+        "from decnet.decoys.catalogue import kinds\n"
+        "assert set(floor.SERVERS) == set(kinds())\n"
+        "print(*[m for m in ('sqlalchemy', 'pydantic', 'fastapi') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 def test_catalogue_loads_no_decoy() -> None:
     code = (
         "import sys, decnet.decoys.catalogue, decnet.decoys.looks\n"
