@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import shutil
 import signal
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from decnet.run.prepare import certificates
 from decnet.ship.frames import frame
+from decnet.ship.tls import FILES
 from tests.support.bus import until
 from tests.support.decnet_env import Worker, migrated, query, worker
 from tests.support.mounts import fill, tmpfs
@@ -32,6 +34,7 @@ from tests.support.ship import (
     received,
     tls_client,
 )
+from tests.support.visitors import Ran, run
 
 needs_rsyslog = pytest.mark.skipif(
     shutil.which("rsyslogd") is None or not Path("/usr/lib/x86_64-linux-gnu/rsyslog").is_dir(),
@@ -370,6 +373,42 @@ async def test_ship_workers_without_certificates_say_what_to_do(tmp_path: Path) 
         assert "chmod 600" in running.log.read_text()
 
 
+async def test_ship_with_certificates_from_the_command_line(tmp_path: Path) -> None:
+    master, agent = tmp_path / "master", tmp_path / "agent"
+    agent.mkdir()
+
+    async def ca(*arguments: str) -> Ran:
+        command = (sys.executable, "-m", "decnet.cli.app", "ca", *arguments)
+        return await run(*command, DECNET_STATE_DIR=str(master))
+
+    assert "ca init" in (await ca("issue", "web-7")).err
+    assert (await ca("init")).code == 0
+    assert "already" in (await ca("init")).out
+    made = await ca("issue", "web-7", "--out", str(agent / "etc"))
+    assert made.out.split() == [str(agent / "etc" / f"{n}") for n in FILES]
+    assert (await ca("issue", "../web")).code != 0
+    append(agent / "decnet.log", lines(3))
+    async with listener(master, master / "ship") as (_, port):
+        async with worker(agent, FORWARDER, **forwarder_env(agent / "etc", port)):
+            await until(lambda: len(received(master)) == 3)
+    assert {record["source_worker"] for record in received(master)} == {"web-7"}
+
+
+def test_ship_certificates_of_one_machine_are_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECNET_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("DECNET_MODE", "agent")
+    certificates()
+    assert not (tmp_path / "ship").exists(), "an agent gets them from its master"
+    monkeypatch.delenv("DECNET_MODE")
+    certificates()
+    before = (tmp_path / "ship" / "agent" / "worker.crt").read_bytes()
+    certificates()
+    assert (tmp_path / "ship" / "agent" / "worker.crt").read_bytes() == before
+    assert (tmp_path / "ship" / "master" / "worker.key").exists()
+
+
 @needs_rsyslog
 async def test_ship_rsyslog_sends_to_the_listener(tmp_path: Path) -> None:
     ship = authority(tmp_path, "rsyslog-1")
@@ -419,7 +458,7 @@ def test_ship_workers_load_no_orm() -> None:
     )
     done = subprocess.run(
         ["python", "-c", code],
-        executable=os.sys.executable,  # type: ignore[attr-defined]
+        executable=sys.executable,
         capture_output=True,
         text=True,
         check=True,
