@@ -275,7 +275,7 @@ async def test_clusterer_five_thousand_cost_four_times_as_much_as_a_quarter(
 
 async def test_clusterer_killed_again_and_again_ends_where_it_would_have(tmp_path: Path) -> None:
     await asyncio.to_thread(migrated, tmp_path)
-    people = 1000
+    people = 500
     async with cluster_context(tmp_path) as ctx:
         shown = await fill(ctx, people)
     want = expected(people, shown, 1000)
