@@ -195,7 +195,7 @@ async def _upsert(
     """Write the rows; on a known key all columns but the key and `keep` take the new values."""
     renewed = [name for name in rows[0] if name not in (key, *keep)]
     # One statement for any number of rows: compiled once and then cached.
-    values = {name: bindparam(f"new_{name}") for name in rows[0]}
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in rows[0]}
     statement = upsert(session, table, values, key=[key], update=renewed)
     connection = await session.connection()
     await connection.execute(

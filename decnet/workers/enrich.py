@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ log = logging.getLogger("decnet.enrich")
 POLL_SECONDS = 30.0
 BATCH = 50
 REST_SECONDS = 1.0
-"""Between two looks at the database when there was nothing to do, however often the bus calls."""
+"""At least, between two looks when there was nothing to do, however often the bus calls."""
 ASIDE_MOST = 1000
 
 
@@ -161,9 +162,12 @@ async def main(ctx: Context) -> None:
         ctx.ready(enricher.status)
         while not ctx.stopping.is_set():
             ctx.progress()
+            started = time.monotonic()
             if not await enricher.tick():
+                # To find nothing costs a look at every attacker: at most a tenth of the time.
+                rest = max(REST_SECONDS, 10 * (time.monotonic() - started))
                 with ctx.idle(), contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(REST_SECONDS):
+                    async with asyncio.timeout(min(rest, POLL_SECONDS)):
                         await ctx.stopping.wait()
                 await wake.wait(POLL_SECONDS)
 
