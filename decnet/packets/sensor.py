@@ -33,6 +33,7 @@ class Sensor:
 
     def __init__(self, settings: SnifferSettings, emit: Emit) -> None:
         self._places = settings.places
+        self._host = settings.host
         self._idle = settings.flow_idle
         self._emit = emit
         self._flows: OrderedDict[Key, Flow] = OrderedDict()
@@ -58,6 +59,8 @@ class Sensor:
             # Both ends are ports of ours: a SYN's ACK flag tells; else whom we know already.
             from_client = not (segment.flags & SYN and segment.flags & ACK)
         elif not from_client and segment.sport not in self._places:
+            return
+        if self._host and self._host != (segment.dst if from_client else segment.src):
             return
         place = self._places[segment.dport if from_client else segment.sport]
         try:

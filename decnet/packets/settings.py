@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from decnet.decoys import catalogue
@@ -28,6 +29,7 @@ class SnifferSettings:
     Args:
         interface: a network interface's name.
         places: port -> decky and service.
+        host: where the decoys listen; connections to other addresses are not followed. "": any.
         packets_per_second: what is dissected at most; the rest is counted as dropped.
         flow_idle: seconds after which a silent connection is told of, and forgotten.
         dedup: seconds for which the same finding of the same address is told once.
@@ -36,6 +38,7 @@ class SnifferSettings:
 
     interface: str = "lo"
     places: Mapping[int, Place] = field(default_factory=dict)
+    host: str = ""
     packets_per_second: int = 5000
     flow_idle: int = 120
     dedup: int = 300
@@ -51,9 +54,11 @@ class SnifferSettings:
         read = Reader(os.environ if env is None else env)
         decky = read.text("DECKY_NAME", catalogue.FIRST_DECKY)
         count = read.number("SNIFFER_DECKIES", 16, 1, PORTS_MOST // len(catalogue.KINDS))
+        interface, listed = _interface(read), _listed(read, decky)
         return cls(
-            interface=_interface(read),
-            places=_listed(read, decky) or decoy_places(read, decky, count),
+            interface=interface,
+            places=listed or decoy_places(read, decky, count),
+            host="" if listed or interface != "lo" else _host(read),
             packets_per_second=read.number("SNIFFER_RATE", 5000, 10, 1_000_000),
             flow_idle=read.number("SNIFFER_FLOW_IDLE", 120, 1, 86_400),
             dedup=read.number("SNIFFER_DEDUP", 300, 0, 86_400),
@@ -89,6 +94,16 @@ def _listed(read: Reader, decky: str) -> dict[int, Place]:
             f"DECNET_SNIFFER_PORTS has {len(places)} ports", f"list at most {PORTS_MOST}"
         )
     return places
+
+
+def _host(read: Reader) -> str:
+    """On the loopback others use the same ports at other addresses; "" where decoys use all."""
+    host = read.text("DECOY_HOST", "127.0.0.1")
+    try:
+        address = ip_address(host)
+    except ValueError:  # a name
+        return ""
+    return "" if address.is_unspecified else str(address)
 
 
 def _interface(read: Reader) -> str:

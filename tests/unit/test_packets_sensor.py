@@ -159,6 +159,16 @@ def test_sensor_tells_each_kind_once_per_address() -> None:
     assert "isn_class" in told.of("tcp_syn_fingerprint")[1]
 
 
+def test_sensor_follows_only_connections_to_the_decoys_address() -> None:
+    told = Told(host="192.0.2.1")
+    told.see(*visit(1, client_hello(), server_hello()))
+    assert len(told.of("tls_session")) == 1
+    other = Told(host="192.0.2.7")
+    other.see(*visit(1, client_hello(), server_hello()))
+    other.sensor.close()
+    assert other.events == []
+
+
 def test_sensor_reads_v6_and_forgets_after_the_time() -> None:
     told = Told(dedup=300)
     told.see(*visit(1, client_hello(), server_hello(), v6=True))
@@ -281,6 +291,9 @@ def test_sensor_survives_whatever_is_in_a_packet(data: Any) -> None:
 def test_sensor_settings() -> None:
     made = SnifferSettings.from_env({"DECNET_DECOY_HTTP_PORT": "0", "DECNET_SNIFFER_DECKIES": "2"})
     assert made.places[2322] == Place("decky-02", "ssh")
+    assert made.host == "127.0.0.1"
+    everywhere = {"DECNET_DECOY_HOST": "0.0.0.0"}, {"DECNET_SNIFFER_IFACE": "eth0"}
+    assert [SnifferSettings.from_env(env).host for env in everywhere] == ["", ""]
     assert 8081 not in made.places
     listed = SnifferSettings.from_env({"DECNET_SNIFFER_PORTS": "443=web-01/https 22"})
     assert listed.places == {443: Place("web-01", "https"), 22: Place("decky-01", "tcp")}
