@@ -247,6 +247,7 @@ async def test_campaign_clusterer_tags_of_an_identity_go_with_it(tmp_path: Path)
     assert [*campaigns(tmp_path).values()] == [{min(homes[:2]), homes[2]}]
 
 
+@pytest.mark.timeout(300)
 async def test_campaign_clusterer_both_workers_and_the_bus(tmp_path: Path) -> None:
     """Killed while it works, and woken by the other's events; ends where it would have."""
     await asyncio.to_thread(migrated, tmp_path)

@@ -258,6 +258,7 @@ async def fill(ctx: Context, people: int) -> list[tuple[int, str]]:
     return shown
 
 
+@pytest.mark.timeout(300)
 async def test_clusterer_five_thousand_cost_four_times_as_much_as_a_quarter(
     tmp_path: Path,
 ) -> None:
@@ -273,6 +274,7 @@ async def test_clusterer_five_thousand_cost_four_times_as_much_as_a_quarter(
     assert took[5000] < 9 * took[1250], f"{took}: n² would be 16 times"
 
 
+@pytest.mark.timeout(300)
 async def test_clusterer_killed_again_and_again_ends_where_it_would_have(tmp_path: Path) -> None:
     await asyncio.to_thread(migrated, tmp_path)
     people = 500
