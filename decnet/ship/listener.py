@@ -21,6 +21,7 @@ from typing import Any
 from decnet.ship import ALPN
 from decnet.ship.frames import FrameFault, FrameReader
 from decnet.ship.ledger import Arrived, Ledger, Pending
+from decnet.ship.peer import Peer
 from decnet.ship.tls import days_left, peer_name
 
 log = logging.getLogger("decnet.listener")
@@ -33,8 +34,6 @@ other their places, and no machine with a certificate waits for them."""
 HANDSHAKE_SECONDS = 5.0
 QUEUE_BYTES = 4 << 20
 READ_BYTES = 64 << 10
-ACKS_BYTES = 64 << 10
-"""Acknowledgements that may wait for a peer that does not read them."""
 BATCH_LINES = 500
 """Lines a commit."""
 RETRY_SECONDS = 1.0
@@ -44,27 +43,6 @@ _HELLO = re.compile(rb"HELLO ([0-9a-f]{32}) (\d{1,18})", re.ASCII)
 
 class Refused(Exception):
     """The peer breaks a rule; its connection ends."""
-
-
-class Peer:
-    """One connection behind its handshake."""
-
-    def __init__(self, source: str, writer: asyncio.StreamWriter) -> None:
-        self.source = source
-        self.writer = writer
-        self.stream = ""
-        self.number = 0
-        """Of the next line to come, where the peer counts."""
-
-    def ack(self, number: int) -> None:
-        """Tell it that all below the number is on disk."""
-        transport = self.writer.transport
-        if transport.is_closing():
-            return
-        if transport.get_write_buffer_size() > ACKS_BYTES:
-            transport.abort()
-            return
-        self.writer.write(b"ACK %d\n" % number)
 
 
 class Listener:
