@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from decnet.estate import manager
 from decnet.web.api.registry import STALE_SECONDS, Registry
 from zygote.client.memory import Row, measure
 from zygote.control.interface import WorkerState, ZygoteState
-from zygote.errors import ZygoteError
+from zygote.errors import Exit, ZygoteError
 
 
 class Memory(BaseModel):
@@ -123,7 +124,11 @@ async def command(ctx: Context, name: str, verb: str, by: str) -> str:
             results = await client.restart([name])
     for result in results:
         if not result.ok:
-            raise ZygoteError(f"{result.name}: {result.error or 'failed'}", hint=result.hint)
+            raise ZygoteError(
+                f"{result.name}: {result.error or 'failed'}",
+                hint=result.hint,
+                exit_code=Exit.NO_SUCH_WORKER if result.code == "no-such-worker" else Exit.FAILED,
+            )
     return results[0].state if results else ""
 
 
@@ -131,6 +136,8 @@ def _worker(worker: WorkerState, memory: Memory | None, registry: Registry) -> W
     beat = registry.get(worker.name)
     if beat is not None and beat.pid != worker.pid:
         beat = None  # its predecessor's
+    # The bus echoes nothing to its sender: we do not hear ourselves, and need not.
+    is_me = worker.pid == os.getpid()
     running_s = time.time() - worker.started_at if worker.started_at else 0.0
     return Worker(
         name=worker.name,
@@ -146,8 +153,8 @@ def _worker(worker: WorkerState, memory: Memory | None, registry: Registry) -> W
         hint=worker.hint,
         memory_max=worker.memory_max,
         memory=memory,
-        beat_age_s=beat.age() if beat else None,
-        stale=worker.pid is not None and registry.is_stale(beat, running_s),
+        beat_age_s=0.0 if is_me else beat.age() if beat else None,
+        stale=worker.pid is not None and not is_me and registry.is_stale(beat, running_s),
         health=dict(beat.fields) if beat else {},
     )
 

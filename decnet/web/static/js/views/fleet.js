@@ -5,6 +5,8 @@ const KIND = { ready: "good", up: "good", running: "good", starting: "warn", sto
 const COLUMNS = ["Worker", "State", "Private MB", "Shared MB", "Restarts", "Up for", "Heartbeat", "Says", ""];
 const NUMBERS = ["Private MB", "Shared MB", "Restarts"];
 
+const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+
 export async function show(place) {
   const total = h("p", { class: "lead" }), trouble = h("p", { class: "error" });
   const body = h("tbody"), zygotes = h("div"), deckies = h("div"), rows = new Map();
@@ -23,7 +25,7 @@ export async function show(place) {
     }
     const all = [...fleet.workers, ...fleet.zygotes].map((p) => p.memory?.pss_kib ?? 0).reduce((a, b) => a + b, fleet.manager_memory?.pss_kib ?? 0);
     total.textContent = fleet.manager === "ok"
-      ? `${fleet.workers.length} workers, ${fleet.zygotes.length} zygotes and the manager: ${mb(all)} MB of memory in all (PSS).`
+      ? `${many(fleet.workers.length, "worker")}, ${many(fleet.zygotes.length, "zygote")} and the manager: ${mb(all)} MB of memory in all (PSS).`
       : `${fleet.workers.length} workers beat.`;
     trouble.textContent = fleet.manager === "ok" ? "" : `The manager does not answer: ${fleet.manager}`;
     fill(zygotes, table([
