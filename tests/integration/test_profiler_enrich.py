@@ -53,7 +53,8 @@ async def kept_alive(folder: Path, module: str, **env: str) -> AsyncIterator[lis
         while True:
             async with worker(folder, module, **env) as running:
                 living.append(running)
-                await running.ended()
+                # No deadline: on a busy machine the last one lives for long.
+                await running.process.wait()
 
     task = asyncio.create_task(keep())
     try:
@@ -88,7 +89,7 @@ async def test_profiler_and_enrich_killed_under_load_lose_and_double_nothing(
     tmp_path: Path,
 ) -> None:
     file = await asyncio.to_thread(migrated, tmp_path)
-    count, addresses, chance = 6000, 120, random.Random(11)
+    count, addresses, chance = 4000, 120, random.Random(11)
     async with (
         broker_process(tmp_path) as broker,
         bus_client(broker.path) as bus,
