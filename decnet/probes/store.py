@@ -2,9 +2,8 @@
 
 A round is the visit to one attacker, port after port. Claiming it takes a lease and a number
 (`attempts`); every later write asks for that number, so a prober that was thought dead and is not
-changes nothing. What a port showed is written together with the note that the port is done and
-with the events that are to be told: killed before, the port is visited again; killed after, its
-events are told by the next one, who looks first whether they were told already.
+changes nothing. What a port showed is written with the note that the port is done and with the
+events to be told: a next prober tells those that were not told yet, see `told.py`.
 """
 
 from __future__ import annotations
@@ -210,12 +209,9 @@ async def release(session: AsyncSession, claim: Claim) -> None:
 
 async def told_ids(session: AsyncSession, claim: Claim, ids: set[str]) -> set[str]:
     """Those of the events that `collect` has stored already."""
-    statement = select(col(Log.fields)).where(
-        col(Log.attacker_ip) == claim.ip,
-        col(Log.service) == "prober",
-        col(Log.timestamp) >= claim.started_at - SETTLE,
-    )
-    rows = (await session.execute(statement)).all()
+    since = col(Log.timestamp) >= claim.started_at - SETTLE
+    ours = (col(Log.attacker_ip) == claim.ip, col(Log.service) == "prober", since)
+    rows = (await session.execute(select(col(Log.fields)).where(*ours))).all()
     return {row.fields.get("probe_id", "") for row in rows} & ids
 
 
