@@ -74,6 +74,8 @@ async def _insert(session: AsyncSession, rows: list[dict[str, Any]]) -> set[str]
         return set()
     # One statement for any number of rows: compiled once, not anew for each length of a list.
     statement = upsert(session, TtpTag, {}, key=["uuid"]).returning(col(TtpTag.uuid))
+    # Or the ORM makes a statement of its own for each run of rows with the same columns NULL.
+    statement = statement.execution_options(render_nulls=True)
     # What comes back was inserted: in PostgreSQL another writer may have been faster.
     return set(await session.scalars(statement, rows))
 
