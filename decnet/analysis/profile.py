@@ -38,7 +38,7 @@ _FINGERPRINTS = {
     "hassh": "hassh",
     "ja3": "ja3",
     "ja4": "ja4",
-    "ja4h": "ja4h",
+    "header_print": "http_headers",
     "tcp_hash": "tcp",
 }
 _SPEAKING = ("ssh_client_banner", "http_user_agent")

@@ -36,7 +36,7 @@ _IDENTITY: Mapping[str, tuple[str, ...]] = {
     "quic_client_hello": ("ja4",),
     "tcp_syn_fingerprint": ("tcp_hash",),
     "ssh_client_banner": ("client_version", "hassh"),
-    "http_request_fingerprint": ("ja4h", "user_agent"),
+    "http_request_fingerprint": ("header_print", "user_agent"),
     "jarm_fingerprint": ("jarm", "target_port"),
     "hassh_fingerprint": ("hassh_server", "target_port"),
     "tcpfp_fingerprint": ("tcpfp", "target_port"),

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from decnet.packets import ja, ja4plus, request, ssh, tls
+from decnet.packets import ja, request, ssh, tls
 from decnet.packets.flow import Flow, seconds
 from decnet.packets.tls import Malformed
 
@@ -112,7 +112,6 @@ def _server_hello(flow: Flow, data: bytes) -> Iterator[Finding]:
             ja3s = flow.memory["ja3s"] = ja.md5(ja.ja3s_text(hello))
             fields: dict[str, object] = {
                 "ja3s": ja3s,
-                "ja4s": ja4plus.ja4s(hello),
                 "tls_version": ja.version_name(version),
                 "cipher": f"{hello.cipher:04x}",
                 "alpn": hello.alpn.decode("latin-1")[:64],
@@ -173,12 +172,12 @@ def _http(flow: Flow, data: bytes) -> Iterator[Finding]:
             stop(flow)
         return
     stop(flow)
-    print_ = ja4plus.ja4h(head)
+    print_ = request.header_print(head)
     agent = head.header("user-agent")
     yield Finding(
         "http_request_fingerprint",
         {
-            "ja4h": print_,
+            "header_print": print_,
             "method": head.method,
             "http_version": head.version,
             "user_agent": agent[:512],

@@ -178,9 +178,10 @@ async def test_sniffer_reads_ssh_and_http_on_the_loopback(tmp_path: Path) -> Non
     assert compression.startswith("none")
     text = f"{kex};{ciphers};{macs};{compression}"
     assert banner.fields["hassh"] == hashlib.md5(text.encode()).hexdigest()
-    names = "Host,User-Agent,Accept"
-    wanted = hashlib.sha256(names.encode()).hexdigest()[:12]
-    assert request.fields["ja4h"].startswith(f"ge11cn030000_{wanted}_")
+    order = request.fields["header_order"]
+    assert order.split(",")[:2] == ["Host", "User-Agent"] and "Cookie" in order
+    wanted = hashlib.sha256(f"1.1:{order}".encode()).hexdigest()[:24]
+    assert request.fields["header_print"] == wanted
     assert request.fields["user_agent"] == "tester/1"
     # On lo each packet passes twice: it is counted once.
     flows = told(tmp_path, "tcp_flow_timing")
