@@ -8,7 +8,7 @@ only the SSH decoy needs it, and it lives in the zygote `decoy`.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sqlmodel import col, func, select
 import decnet.bus.broker
 import decnet.bus.client
 import decnet.context
+import decnet.geo.where
 import decnet.workers.api
 from decnet.db import cursors
 from decnet.db.engine import Database
@@ -30,9 +31,7 @@ from decnet.workers import WORKERS
 ELSEWHERE = frozenset(("sniffer",))
 """Workers whose zygote is another one."""
 MODULES: tuple[Any, ...] = tuple(
-    importlib.import_module(module)
-    for name, module in WORKERS.items()
-    if name not in ELSEWHERE and importlib.util.find_spec(module)
+    importlib.import_module(module) for name, module in WORKERS.items() if name not in ELSEWHERE
 )
 
 
@@ -43,6 +42,7 @@ def warm() -> None:
     validators and the interpreter specialises bytecode: all lazily built state that otherwise
     each worker would build again in private memory. Leaves no thread, socket or loop behind.
     """
+    decnet.geo.where.load_shared()
     with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
         asyncio.run(_exercise(Path(folder) / "warm.db"))
         asyncio.run(rehearse(Path(folder)))
