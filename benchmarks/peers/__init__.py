@@ -1,0 +1,1 @@
+"""The small app that benchmarks/peers.py runs under each peer, and what runs it there."""
