@@ -16,15 +16,17 @@ The peers run one after the other on this machine, each in a tree of its own und
 Memory is PSS and page tables of all the peer's processes, masters included, in MB of 10^6 bytes,
 and the private memory (USS) of the median worker: idle; after ROUNDS of work in every worker; after
 a full gc.collect() in every worker, which any long-lived process comes to. Start is from the
-command to the last worker's hello, crash from SIGKILL of a worker to the hello of another (median
-of 3; then all are asked once more), stop from SIGTERM of the master until no process is left.
+command to the last worker's hello (mean of 2), stop from SIGTERM of the master until no process is
+left. Crash, in a second run, is from SIGKILL of an idle worker to the hello of another (median of
+3); all must then answer once more, else there is no figure.
 
 Held constant: interpreter, installed files, compiled bytecode, the imports, the work (every worker
 must come to the same answer), no cgroup limits. Not constant: the transport, which is the peer's
 own (a UNIX socket per worker; HTTP; tasks), with the server code that it brings; the warm-up, which
 only `zygote` and `os.fork frozen` have; what a peer does beside (logs, a control socket). Pages of
-libraries are shared with other Pythons on the machine, which lowers every PSS a little. Packages
-go to .venv-peers; uWSGI is built from source.
+libraries are shared with other Pythons on the machine, which lowers every PSS a little. Celery
+has no broker service here but files, and so its synchronous pool, whose children share one locked
+queue. Packages go to .venv-peers; uWSGI is built from source.
 """
 
 from __future__ import annotations
