@@ -22,6 +22,7 @@ import decnet.bus.client
 import decnet.context
 import decnet.geo.where
 import decnet.workers.api
+from decnet import dress
 from decnet.db import cursors
 from decnet.db.engine import Database
 from decnet.db.tables import Attacker, Log, utc_now
@@ -30,6 +31,8 @@ from decnet.workers import WORKERS
 
 ELSEWHERE = frozenset(("sniffer",))
 """Workers whose zygote is another one."""
+ABSENT = ELSEWHERE | {"forwarder", "listener"}
+"""Not at the dress rehearsal: they need certificates."""
 MODULES: tuple[Any, ...] = tuple(
     importlib.import_module(module) for name, module in WORKERS.items() if name not in ELSEWHERE
 )
@@ -51,6 +54,9 @@ def warm() -> None:
                 scene = Path(folder) / module.__name__
                 scene.mkdir()
                 asyncio.run(module.rehearse(scene))
+        stage = Path(folder) / "stage"
+        stage.mkdir()
+        asyncio.run(dress.rehearse(stage, ABSENT))
     decnet.workers.api.APP.openapi()
 
 
