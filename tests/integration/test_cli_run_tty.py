@@ -63,7 +63,10 @@ def test_run_ctrl_d_is_the_end_of_input(cli: Cli) -> None:
 
 
 def test_run_ctrl_c_is_keyboard_interrupt(cli: Cli) -> None:
-    code = LOOP + "try: time.sleep(100)\nexcept KeyboardInterrupt: sys.exit('caught')"
+    # The key may come as soon as the line is out: what waits for it is there before.
+    loop = "\n ".join(LOOP.strip().splitlines())
+    code = f"import os, signal, sys, time\ntry:\n {loop}\n time.sleep(100)\n"
+    code += "except KeyboardInterrupt: sys.exit('caught')"
     with cli.terminal("run", "--", "-c", code) as terminal:
         begun(terminal)
         terminal.type("\x03")

@@ -120,8 +120,7 @@ class ZygoteTable(Table):
     )
     bake: Texts = key(
         "Stages of the bake to run, in their own order: warm, collect, trim, relocate, "
-        "immortalise, freeze, seal, collapse. Imports and audits always run. Fewer share less; "
-        "`zygotectl bake --compare` shows what each saves.",
+        "immortalise, freeze, seal, collapse. Imports and audits always run. Fewer share less.",
         default="all",
         example='["warm", "freeze"]',
     )
