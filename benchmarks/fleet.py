@@ -1,87 +1,212 @@
-"""Memory of the embedded fleet: the same workers as cold processes, and from a zygote.
+"""Memory of decnet's whole fleet in five ways of running it, idle and under the same load.
 
-    .venv/bin/python benchmarks/fleet.py [--json] [--visits 20]
+    .venv/bin/python benchmarks/fleet.py [--seconds 60] [--rate 6] [--modes cold,zygote] [--json]
 
-Both run on this machine, one after the other, idle after they are ready; the zygote's fleet is
-measured again after a number of real SSH visits. Sums over all processes, manager and zygotes
-included: PSS counts a shared page once, page tables are added because every fork has its own.
-Held constant: interpreter, code, state on a scratch folder, compiled bytecode.
+    cold        each worker and decoy is a Python process of its own
+    supervise   all eighteen workers as tasks of one process (decoys: processes of their own)
+    naive       forked after the imports and the warm-up, with no other stage of the bake
+    freeze      the same, and the collector leaves the floor alone
+    zygote      the fleet as it ships: the whole bake
+
+One after the other on this machine, each on a scratch state folder and free ports, each visited by
+the same crowd (same seed, same plan). Sums over all processes, managers and zygotes included: PSS
+counts a shared page once, page tables are added because every process has its own; beside it the
+drop of MemAvailable. Held constant: interpreter, code, compiled bytecode, load. Not constant: the
+page cache, and in `cold` and `supervise` nobody restarts what dies. MB of 10^6 bytes.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import platform
+import signal
 import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from decnet.run import cold
-from decnet.run.__main__ import FLEET, all_ready, surroundings
-from decnet.run.manager import Manager, running
+from decnet.db.engine import Database
+from decnet.load.crowd import Target, plan, send
+from decnet.load.fleet import targets
+from decnet.load.outcome import Watcher, settled
+from decnet.run.__main__ import FLEET, all_ready, arguments, surroundings
+from decnet.run.manager import running
 from decnet.run.prepare import prepare
-from decnet.run.probe import processes
-from decnet.run.visit import ssh_visit
 from decnet.settings import Settings
-from zygote.fleet import where
+from decnet.workers import WORKERS
+from zygote.sys import procfs
 
-FIGURES = ("rss_kib", "pss_kib", "uss_kib", "private_dirty_kib", "pagetables_kib")
+BAKES: dict[str, list[str] | None] = {
+    "naive": ["warm"],
+    "freeze": ["warm", "collect", "trim", "freeze"],
+    "zygote": None,
+}
+MODES = ("cold", "supervise", *BAKES)
 MB = 1024 / 1e6
-
-
-async def from_zygote(visits: int) -> dict[str, Any]:
-    """Start the fleet, measure it idle and after the visits, stop it."""
-    settings = Settings.from_env()
-    settings.prepare()
-    prepare()
-    log = settings.state_dir / "manager.log"
-    runtime_dir = where.runtime_dir(str(FLEET), None)
-    async with running(FLEET, runtime_dir, dict(os.environ), log, say) as manager:
-        await all_ready(manager, asyncio.Event(), say)
-        await asyncio.sleep(2)
-        idle = await snapshot(manager)
-        for number in range(visits):
-            host, port = settings.decoy_host, settings.decoy_ssh_port
-            await ssh_visit(host, port, f"bench-{number}", "secret", "id")
-        await asyncio.sleep(2)
-        return {"idle": idle, "worked": await snapshot(manager)}
-
-
-async def snapshot(manager: Manager) -> dict[str, Any]:
-    """Sums over every process of the fleet, and the rows that they were made of."""
-    report = await processes(manager)
-    rows = [*report["workers"], *report["zygotes"], report["manager"]]
-    return {
-        **{name: sum(row[name] or 0 for row in rows) for name in FIGURES},
-        "worker_uss_kib": {row["name"]: row["uss_kib"] for row in report["workers"]},
-        "manager_pss_kib": report["manager"]["pss_kib"],
-        "processes": len(rows),
-    }
-
-
-def cold_workers() -> dict[str, list[str]]:
-    """The fleet's workers as `python -m …` arguments."""
-    names = ("bus", "collect", "profiler", "api")
-    workers = {name: ["-m", f"decnet.workers.{name}"] for name in names}
-    for kind in ("ssh", "http"):
-        workers[f"decoy@{kind}"] = ["-m", "decnet.workers.decoy", kind]
-    return workers
-
-
-SAID: set[str] = set()
+SETTLE_SECONDS = 5.0
+Pids = Callable[[], dict[str, int]]
+"""Process name -> pid, at this moment."""
 
 
 def say(line: str) -> None:
-    """Progress, for people; each line once."""
-    if line in SAID:
-        return
-    SAID.add(line)
+    """Progress, for people."""
     print(f"fleet.py: {line}", file=sys.stderr, flush=True)
+
+
+def available_kib() -> int:
+    """MemAvailable of the machine."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+
+def decoys() -> list[str]:
+    """The decoys that the fleet file starts."""
+    lines = FLEET.read_text().splitlines()
+    names = [line.split('"')[1] for line in lines if line.startswith('[worker."decoy@')]
+    return [name for name in names if not name.endswith("@")]
+
+
+@contextlib.asynccontextmanager
+async def under_manager(mode: str, folder: Path) -> AsyncIterator[tuple[Pids, list[Target]]]:
+    """The fleet file, with the mode's stages of the bake."""
+    text = FLEET.read_text()
+    if BAKES[mode] is not None:
+        lines = text.splitlines()
+        stages = f"bake = {json.dumps(BAKES[mode])}"
+        text = "\n".join(f"{x}\n{stages}" if x.startswith("[zygote.") else x for x in lines)
+    file = folder / "fleet.toml"
+    file.write_text(text)
+    runtime = Path(os.environ["ZYGOTE_RUNTIME_DIR"])
+    quiet: Callable[[str], None] = lambda line: None  # noqa: E731
+    async with running(file, runtime, dict(os.environ), folder / "log", quiet) as manager:
+        await all_ready(manager, asyncio.Event(), quiet)
+        client = await manager.client()
+        found: dict[str, int] = {"manager": manager.process.pid}
+        found |= {f"zygote.{z.name}": z.pid for z in await client.zygotes() if z.pid}
+        found |= {w.name: w.pid for w in await client.workers() if w.pid}
+        yield lambda: found, await targets(manager.socket, Settings.from_env())
+
+
+@contextlib.asynccontextmanager
+async def as_processes(mode: str, folder: Path) -> AsyncIterator[tuple[Pids, list[Target]]]:
+    """Cold processes: one a worker, or one for all workers."""
+    settings = Settings.from_env()
+    started: dict[str, asyncio.subprocess.Process] = {}
+    commands = {name: arguments(name) for name in [*WORKERS, *decoys()]}
+    if mode == "supervise":
+        commands = {"supervise": "-m decnet.cli.app supervise --all"}
+        commands |= {name: arguments(name) for name in decoys()}
+    with (folder / "log").open("ab") as log:
+        try:
+            for name, words in commands.items():
+                started[name] = await asyncio.create_subprocess_exec(
+                    *(sys.executable, *words.split()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+                if name in ("bus", "supervise"):
+                    await _listens(settings.bus_socket)
+            found = [await _target(name, settings) for name in decoys()]
+            await _answers(settings.api_host, settings.api_port)
+            yield lambda: {n: p.pid for n, p in started.items() if p.returncode is None}, found
+        finally:
+            for process in started.values():
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
+            for process in started.values():
+                try:
+                    await asyncio.wait_for(process.wait(), 20)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+
+
+async def _target(name: str, settings: Settings) -> Target:
+    from decnet.decoys.catalogue import parse_instance
+
+    kind, number, _ = parse_instance(name)
+    port = settings.decoy_port(kind, number)
+    await _answers(settings.decoy_host, port)
+    return Target(name, kind, port)
+
+
+async def _listens(socket: Path) -> None:
+    async with asyncio.timeout(120):
+        while not socket.exists():
+            await asyncio.sleep(0.05)
+
+
+async def _answers(host: str, port: int) -> None:
+    async with asyncio.timeout(180):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+                return
+            await asyncio.sleep(0.1)
+
+
+def sums(pids: dict[str, int], before_kib: int) -> dict[str, Any]:
+    """Memory of these processes; a zygote's clones share pages with it, so PSS adds up."""
+    rows = {name: procfs.read_memory(pid) for name, pid in pids.items()}
+    live = {name: row for name, row in rows.items() if row is not None}
+    private = sorted(row.uss_kib for name, row in live.items() if name in WORKERS)
+    return {
+        "pss_mb": round(sum(r.pss_kib for r in live.values()) * MB, 1),
+        "pagetables_mb": round(sum(r.pagetables_kib for r in live.values()) * MB, 1),
+        "memavailable_mb": round((before_kib - available_kib()) * MB, 1),
+        "processes": len(live),
+        "workers_mb": round(
+            sum(r.pss_kib + r.pagetables_kib for n, r in live.items() if "decoy" not in n) * MB, 1
+        ),
+        "private_mb": [round(private[0] * MB, 1), round(private[-1] * MB, 1)] if private else None,
+    }
+
+
+async def measure(mode: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One mode: start, look, load, look, stop."""
+    settings = Settings.from_env()
+    prepare()
+    before = available_kib()
+    began = time.monotonic()
+    way = under_manager if mode in BAKES else as_processes
+    async with way(mode, folder) as (pids, found):
+        took = time.monotonic() - began
+        await asyncio.sleep(SETTLE_SECONDS)
+        idle = sums(pids(), before)
+        database = Database(settings.db_url)
+        await database.open()
+        watcher = Watcher(settings, 0)
+        following = asyncio.create_task(watcher.follow())
+        try:
+            steps = plan(found, given.seconds, given.rate, given.seed)
+            tally = await send(steps, settings.decoy_host, asyncio.Event())
+            outcome = await settled(database, tally, watcher)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await database.close()
+        worked = sums(pids(), before)
+    return {
+        "mode": mode,
+        **worked,
+        "idle": idle,
+        "workers": len(WORKERS),
+        "decoys": len(decoys()),
+        "events": outcome.stored,
+        "lost": outcome.lost,
+        "restarts": 0 if worked["processes"] == idle["processes"] else None,
+        "start_s": round(took, 1),
+    }
 
 
 def main() -> int:
@@ -89,38 +214,40 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--visits", type=int, default=20, help="real SSH visits (default 20)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the load")
+    parser.add_argument("--rate", type=float, default=6.0, help="deeds a second, on average")
+    parser.add_argument("--seed", type=int, default=7, help="of the crowd")
+    parser.add_argument("--modes", default=",".join(MODES), help="which, comma-separated")
     given = parser.parse_args()
-    say("cold processes …")
-    cold_result = cold.measure(cold_workers())
-    say("from a zygote …")
-    with surroundings(scratch=True) as env:
-        os.environ.update(env)
-        ours = asyncio.run(from_zygote(given.visits))
+    rows = []
+    for mode in given.modes.split(","):
+        if mode not in MODES:
+            parser.error(f"no mode {mode!r}; there are: {', '.join(MODES)}")
+        say(f"{mode} …")
+        saved = dict(os.environ)
+        with surroundings(scratch=True) as env, tempfile.TemporaryDirectory() as folder:
+            os.environ.update(env)
+            rows.append(asyncio.run(measure(mode, given, Path(folder))))
+        os.environ.clear()
+        os.environ.update(saved)
     result = {
-        "cold": cold_result,
-        "zygote": ours,
-        "visits": given.visits,
+        "modes": rows,
+        "seconds": given.seconds,
         "python": platform.python_version(),
         "cores": os.cpu_count(),
     }
     if given.json:
         print(json.dumps(result))
         return 0
-    count = cold_result["workers"]
-    print(f"{count} workers, Python {result['python']}; MB of 10^6 bytes, all processes")
-    print(f"  {'':28}{'PSS':>8}{'tables':>8}{'sum':>8}")
-    for label, row in (
-        ("cold processes, idle", cold_result),
-        ("zygote, idle", ours["idle"]),
-        (f"zygote, after {given.visits} visits", ours["worked"]),
-    ):
-        pss, tables = row["pss_kib"] * MB, row["pagetables_kib"] * MB
-        print(f"  {label:28}{pss:8.1f}{tables:8.1f}{pss + tables:8.1f}")
-    private = ours["worked"]["worker_uss_kib"]
-    print("  private per worker after the visits: ", end="")
-    print(", ".join(f"{name} {kib * MB:.1f}" for name, kib in private.items()))
-    print(f"  manager: {ours['worked']['manager_pss_kib'] * MB:.1f} MB PSS")
+    print(f"{len(WORKERS)} workers, {len(decoys())} decoys, Python {result['python']}; MB")
+    print(f"  {'':11}{'idle':>9}{'worked':>9}{'workers':>9}{'tables':>8}{'start s':>9}{'lost':>6}")
+    for row in rows:
+        idle = row["idle"]["pss_mb"] + row["idle"]["pagetables_mb"]
+        worked = row["pss_mb"] + row["pagetables_mb"]
+        print(
+            f"  {row['mode']:11}{idle:9.1f}{worked:9.1f}{row['workers_mb']:9.1f}"
+            f"{row['pagetables_mb']:8.1f}{row['start_s']:9.1f}{row['lost']:6}"
+        )
     return 0
 
 

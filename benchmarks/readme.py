@@ -15,26 +15,37 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- figures: written by `make bench`, from benchmarks/results/ -->"
 END = "<!-- /figures -->"
-MB = 1024 / 1e6
 
 
-def figures(spawn: dict[str, Any], fleet: dict[str, Any]) -> str:
+def figures(spawn: dict[str, Any], fleet: dict[str, Any], bake: dict[str, Any]) -> str:
     """The block between the marks, in Markdown."""
-    cold, idle, worked = fleet["cold"], fleet["zygote"]["idle"], fleet["zygote"]["worked"]
-    private = worked["worker_uss_kib"].values()
+    first = fleet["modes"][0]
+    ours = next(mode for mode in fleet["modes"] if mode["mode"] == "zygote")
+    low, high = ours["private_mb"]
     lines = [
-        f"{cold['workers']} workers of the embedded fleet, all processes (manager and zygotes",
-        f"included), CPython {fleet['python']}, {fleet['cores']} cores; MB of 10^6 bytes:",
+        f"The whole fleet, {first['workers']} workers and {first['decoys']} decoys, all processes "
+        f"(managers and zygotes included), after {fleet['seconds']:.0f} s of the same scripted "
+        f"attackers; CPython {fleet['python']}, {fleet['cores']} cores; PSS + page tables, MB of "
+        "10^6 bytes:",
         "",
-        "| | PSS | page tables | sum |",
-        "|---|---:|---:|---:|",
-        row("cold processes, idle", cold),
-        row("from zygotes, idle", idle),
-        row(f"from zygotes, after {fleet['visits']} real SSH visits", worked),
+        "| way | idle | worked | of that, workers | start |",
+        "|---|---:|---:|---:|---:|",
+        *(row(mode) for mode in fleet["modes"]),
         "",
-        f"Private memory per worker after the visits: {min(private) * MB:.1f} to "
-        f"{max(private) * MB:.1f} MB; the manager: {worked['manager_pss_kib'] * MB:.1f} MB PSS.",
+        f"Private memory of a worker after the load: {low:.1f} to {high:.1f} MB. `supervise` is "
+        "smaller for the workers alone, and has one fate, one uid and one limit for all of them; "
+        "its decoys, like those of `cold`, are cold processes. "
         "`.venv/bin/python benchmarks/fleet.py`",
+        "",
+        f"| bake of {bake['floor']}, stage by stage | idle | after gc | worked | zygote |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {r['name']} | {r['idle_mb']:.2f} | {r['gc_mb']:.2f} | {r['worked_mb']:.2f} | "
+            f"{r['zygote_mb']:.0f} |"
+            for r in bake["stages"]
+        ),
+        "",
+        "Private MB of one worker. `.venv/bin/python benchmarks/bake.py`",
         "",
         f"| from “start it” to its first line, {spawn['modules']} modules | p50 | p99 |",
         "|---|---:|---:|",
@@ -48,10 +59,21 @@ def figures(spawn: dict[str, Any], fleet: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def row(label: str, figures: dict[str, Any]) -> str:
+WAYS = {
+    "cold": "cold processes",
+    "supervise": "all workers in one process (`decnetctl supervise`)",
+    "naive": "fork after import and warm-up",
+    "freeze": "the same with `gc.freeze`",
+    "zygote": "**the fleet as it ships**",
+}
+
+
+def row(mode: dict[str, Any]) -> str:
     """One line of the memory table."""
-    pss, tables = figures["pss_kib"] * MB, figures["pagetables_kib"] * MB
-    return f"| {label} | {pss:.1f} | {tables:.1f} | {pss + tables:.1f} |"
+    idle = mode["idle"]["pss_mb"] + mode["idle"]["pagetables_mb"]
+    worked = mode["pss_mb"] + mode["pagetables_mb"]
+    rest = f"{mode['workers_mb']:.0f} | {mode['start_s']:.1f} s"
+    return f"| {WAYS[mode['mode']]} | {idle:.0f} | {worked:.0f} | {rest} |"
 
 
 def timing(label: str, figures: dict[str, Any]) -> str:
@@ -63,10 +85,11 @@ def main() -> int:
     results = ROOT / "benchmarks" / "results"
     spawn = json.loads((results / "spawn.json").read_text())
     fleet = json.loads((results / "fleet.json").read_text())
+    bake = json.loads((results / "bake.json").read_text())
     readme = ROOT / "README.md"
     old = readme.read_text()
     head, tail = old.split(BEGIN)[0], old.split(END)[1]
-    new = f"{head}{BEGIN}\n{figures(spawn, fleet)}\n{END}{tail}"
+    new = f"{head}{BEGIN}\n{figures(spawn, fleet, bake)}\n{END}{tail}"
     if "--check" in sys.argv:
         if new != old:
             print(

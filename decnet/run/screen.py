@@ -13,6 +13,7 @@ from rich.text import Text
 
 from decnet.decoys.catalogue import PORT_STEP
 from decnet.settings import Settings
+from decnet.web.front.settings import WebSettings
 from zygote.control.interface import WorkerState
 
 COLUMNS = ("WORKER", "STATE", "PID", "AGE", "RSS", "PSS", "USS", "DIRTY", "TABLES", "RESTARTS")
@@ -125,6 +126,7 @@ def comparison(
 def howto(settings: Settings) -> str:
     """How to attack the fleet, look at it and steer it; one block of plain text."""
     host, ports = settings.decoy_host, settings.decoy_ports
+    web = WebSettings.from_env(settings)
     # What this run was told by the environment, another terminal must be told as well.
     told = [
         f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(("DECNET_", "ZYGOTE_"))
@@ -144,7 +146,8 @@ def howto(settings: Settings) -> str:
             "Look at it, from another terminal:",
             *([f"  export {' '.join(told)}"] if told else []),
             "  .venv/bin/decnetctl visits -f    (or ps, top, status, logs -f, attackers)",
-            f"  http://{settings.api_host}:{settings.api_port}/api/docs  (token: decnetctl token)",
+            f"  http://{web.host}:{web.port}/  (user {settings.admin_user}, its password is in",
+            f"  {settings.state_dir}/admin-password)",
             "Ctrl-C stops it.",
         )
     )
