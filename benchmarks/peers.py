@@ -16,9 +16,9 @@ The peers run one after the other on this machine, each in a tree of its own und
 Memory is PSS and page tables of all the peer's processes, masters included, in MB of 10^6 bytes,
 and the private memory (USS) of the median worker: idle; after ROUNDS of work in every worker; after
 a full gc.collect() in every worker, which any long-lived process comes to. Start is from the
-command to the last worker's hello (mean of 2), stop from SIGTERM of the master until no process is
-left. Crash, in a second run, is from SIGKILL of an idle worker to the hello of another (median of
-3); all must then answer once more, else there is no figure.
+command to the last worker's hello (the quicker of 2), stop from SIGTERM of the master until no
+process is left. Crash, in a second run, is from SIGKILL of an idle worker to the hello of another
+(median of 3); all must then answer once more, else there is no figure.
 
 Held constant: interpreter, installed files, compiled bytecode, the imports, the work (every worker
 must come to the same answer), no cgroup limits. Not constant: the transport, which is the peer's

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
@@ -148,7 +147,7 @@ def measure(peer: Peer, n: int, rounds: int) -> dict[str, Any]:
             note += f"; new workers after {crash_ms(crashes)} ms, but then not all answer"
             crashes = []
     return row | {
-        "start_s": round(statistics.mean(starts), 3),
+        "start_s": round(min(starts), 3),
         "crash_ready_ms": crash_ms(crashes),
         "stop_s": None if stop is None else round(stop, 3),
         "answer": answers.pop() if len(answers) == 1 else "they differ",
