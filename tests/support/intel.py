@@ -73,7 +73,8 @@ async def services() -> AsyncIterator[Services]:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        # Python 3.11's streams take a cancelled handler for a fault: it ends in good order.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 size = 0
