@@ -20,7 +20,7 @@ from decnet.settings import Settings
 from decnet.supervise.host import Host, load
 from decnet.workers import WORKERS
 
-ON_STAGE_SECONDS = 1.0
+ON_STAGE_SECONDS = 0.3
 READY_SECONDS = 20.0
 _TRIED_PORTS = ("API_PORT", "WEB_PORT", "CANARY_PORT")
 
