@@ -49,7 +49,7 @@ def figures(spawn: dict[str, Any], fleet: dict[str, Any], bake: dict[str, Any]) 
         "",
         f"| from “start it” to its first line, {spawn['modules']} modules | p50 | p99 |",
         "|---|---:|---:|",
-        timing("`os.fork` of the same heap", spawn["fork_ms"]),
+        timing("`os.fork` of the same modules, not baked", spawn["fork_ms"]),
         timing("a spawn from the zygote", spawn["spawn_ms"]),
         timing("a cold start", spawn["cold_ms"]),
         "",
