@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from benchmarks.peers.venv import BIN, PYTHON, ROOT
@@ -114,7 +113,5 @@ PEERS = (
 
 
 def version(peer: Peer, versions: dict[str, str]) -> str:
-    """What is compared; the interpreter's own parts have its version, ours is installed here."""
-    if not peer.package:
-        return platform.python_version()
-    return versions.get(peer.package) or metadata.version(peer.package)
+    """What is compared; the interpreter's own parts have its version."""
+    return versions[peer.package] if peer.package else platform.python_version()

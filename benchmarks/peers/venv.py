@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from benchmarks.peers.table import name_of, requirements
 
@@ -31,16 +32,18 @@ def environment() -> dict[str, str]:
     return env | {"PYTHONPATH": str(ROOT)}
 
 
-def make() -> dict[str, str]:
+def make() -> dict[str, Any]:
     """Install what is missing; package -> its version, or "not available: why"."""
-    wanted = requirements(tomllib.loads((ROOT / "pyproject.toml").read_text()), "peers")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ours = {project["project"]["name"]: project["project"]["version"]}
+    wanted = requirements(project, "peers")
     site = sysconfig.get_path("purelib")
     stamp = json.dumps([sys.version, site, wanted])
     ready = VENV / "ready.json"
     if ready.exists():
         kept = json.loads(ready.read_text())
         if kept["stamp"] == stamp:
-            return dict(kept["versions"])
+            return kept["versions"] | ours
     _say(f"making {VENV.name}")
     _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
     inside = Path(sysconfig.get_path("purelib", vars={"base": str(VENV)}))
@@ -56,7 +59,7 @@ def make() -> dict[str, str]:
     for name in versions:
         versions[name] = versions[name] or _version(name)
     ready.write_text(json.dumps({"stamp": stamp, "versions": versions}))
-    return versions
+    return versions | ours
 
 
 def compile_app() -> None:
