@@ -13,7 +13,6 @@ import sys
 import sysconfig
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from benchmarks.peers.table import name_of, requirements
 
@@ -32,7 +31,7 @@ def environment() -> dict[str, str]:
     return env | {"PYTHONPATH": str(ROOT)}
 
 
-def make() -> dict[str, Any]:
+def make() -> dict[str, str]:
     """Install what is missing; package -> its version, or "not available: why"."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     ours = {project["project"]["name"]: project["project"]["version"]}
@@ -43,7 +42,7 @@ def make() -> dict[str, Any]:
     if ready.exists():
         kept = json.loads(ready.read_text())
         if kept["stamp"] == stamp:
-            return kept["versions"] | ours
+            return {**kept["versions"], **ours}
     _say(f"making {VENV.name}")
     _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
     inside = Path(sysconfig.get_path("purelib", vars={"base": str(VENV)}))
