@@ -17,7 +17,9 @@ BEGIN = "<!-- figures: written by `make bench`, from benchmarks/results/ -->"
 END = "<!-- /figures -->"
 
 
-def figures(spawn: dict[str, Any], fleet: dict[str, Any], bake: dict[str, Any]) -> str:
+def figures(
+    spawn: dict[str, Any], fleet: dict[str, Any], bake: dict[str, Any], peers: dict[str, Any]
+) -> str:
     """The block between the marks, in Markdown."""
     first = fleet["modes"][0]
     ours = next(mode for mode in fleet["modes"] if mode["mode"] == "zygote")
@@ -36,6 +38,14 @@ def figures(spawn: dict[str, Any], fleet: dict[str, Any], bake: dict[str, Any]) 
         "smaller for the workers alone, and has one fate, one uid and one limit for all of them; "
         "its decoys, like those of `cold`, are cold processes. "
         "`.venv/bin/python benchmarks/fleet.py`",
+        "",
+        f"| {peers['n']} workers of one small app under … | idle | worked | private, worked | "
+        "crash to ready |",
+        "|---|---:|---:|---:|---:|",
+        *(peer(each) for each in peers["peers"]),
+        "",
+        "MB of all processes; private MB of the median worker. "
+        f"`.venv/bin/python benchmarks/peers.py --n {peers['n']}` (it says what each was given)",
         "",
         f"| bake of {bake['floor']}, stage by stage | idle | after gc | worked | zygote |",
         "|---|---:|---:|---:|---:|",
@@ -76,6 +86,16 @@ def row(mode: dict[str, Any]) -> str:
     return f"| {WAYS[mode['mode']]} | {idle:.0f} | {worked:.0f} | {rest} |"
 
 
+def peer(each: dict[str, Any]) -> str:
+    """One line of the table of peers."""
+    name = "**ours**" if each["peer"] == "zygote" else f"{each['peer']} ({each['note']})"
+    if each["idle_mb"] is None:
+        return f"| {name} | – | – | – | – |"
+    crash = "–" if each["crash_ready_ms"] is None else f"{each['crash_ready_ms']:.0f} ms"
+    private = f"{each['private_worked_mb']:.1f}"
+    return f"| {name} | {each['idle_mb']:.0f} | {each['worked_mb']:.0f} | {private} | {crash} |"
+
+
 def timing(label: str, figures: dict[str, Any]) -> str:
     """One line of the latency table."""
     return f"| {label} | {figures['p50']:.2f} ms | {figures['p99']:.2f} ms |"
@@ -86,10 +106,11 @@ def main() -> int:
     spawn = json.loads((results / "spawn.json").read_text())
     fleet = json.loads((results / "fleet.json").read_text())
     bake = json.loads((results / "bake.json").read_text())
+    peers = json.loads((results / "peers-32.json").read_text())
     readme = ROOT / "README.md"
     old = readme.read_text()
     head, tail = old.split(BEGIN)[0], old.split(END)[1]
-    new = f"{head}{BEGIN}\n{figures(spawn, fleet, bake)}\n{END}{tail}"
+    new = f"{head}{BEGIN}\n{figures(spawn, fleet, bake, peers)}\n{END}{tail}"
     if "--check" in sys.argv:
         if new != old:
             print(
