@@ -10,7 +10,12 @@ from decnet.decoys.catalogue import DECKIES_MOST, KINDS, PORT_STEP
 LOW, HIGH = 10_000, 31_000
 """Below the ports that kernels give to outgoing connections."""
 DECKIES = 4
-WORKER_PORTS = ("DECNET_API_PORT", "DECNET_SWARM_SYSLOG_PORT", "DECNET_CANARY_PORT")
+WORKER_PORTS = (
+    "DECNET_API_PORT",
+    "DECNET_SWARM_SYSLOG_PORT",
+    "DECNET_CANARY_PORT",
+    "DECNET_WEB_PORT",
+)
 """Of the workers that are no decoys: one port each. Add yours here."""
 TRIES = 200
 
