@@ -39,9 +39,10 @@ def lines(count: int, decky: str = "d", first: int = 0) -> list[str]:
 
 
 def received(state: Path) -> list[dict[str, Any]]:
-    """The records of `master.json`."""
+    """The records of `master.json`; what is being written at this moment is none yet."""
     file = state / "master.json"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    lines = file.read_text().split("\n")[:-1] if file.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def raw(state: Path) -> list[str]:
