@@ -131,6 +131,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the JSON here (atomically) too")
     parser.add_argument("workers", nargs="+", metavar="NAME=ARGUMENTS")
     given = parser.parse_args()
+    # Asked to stop in the middle, it stops what it started: SystemExit runs the `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.nice(10)
     workers = {}
     for text in given.workers:
