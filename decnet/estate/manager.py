@@ -17,8 +17,6 @@ from zygote.control.interface import Result, WorkerState
 from zygote.errors import ZygoteError
 
 LIVE = frozenset(("starting", "up", "ready"))
-COMING = frozenset(("backoff",))
-"""Down, and the manager will start it again by itself."""
 CALL_SECONDS = 30.0
 
 

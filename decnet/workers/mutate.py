@@ -32,7 +32,6 @@ class Mutator:
     async def tick(self) -> bool:
         """Ask for what is due and apply one request; False where there was nothing to do."""
         ctx = self._ctx
-        # A look first: an idle mutator takes no write lock every ten seconds.
         await ctx.write(lambda session: mutations.request_due(session, self._host, utc_now()))
         await ctx.write(lambda session: mutations.refuse_orphans(session, self._host))
         claimed = await ctx.write(

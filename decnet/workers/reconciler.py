@@ -39,7 +39,6 @@ class Reconciler:
         except manager.ManagerAway as error:
             seen = None
             ctx.health["manager"] = error.message
-        # A manager that bakes or starts has not spawned everything yet: that is no fault.
         outcome = await ctx.write(lambda session: self._write(session, seen))
         ctx.health["deckies"] = outcome.deckies
         done = [(repair, await self._repair(repair)) for repair in outcome.repairs]
