@@ -27,6 +27,14 @@ def skip(_bake: Bake) -> str:
     raise Skipped("not here")
 
 
+def done(_bake: Bake) -> str:
+    return "done"
+
+
+def fail(_bake: Bake) -> str:
+    raise LookupError("lost")
+
+
 def stop(_bake: Bake) -> str:
     raise ZygoteError("no")
 
@@ -62,6 +70,68 @@ def test_pipeline_names_are_unique_and_the_heap_is_settled_last() -> None:
 def test_selftest_agrees_with_the_version() -> None:
     found = selftest.immortal_counts()
     assert isinstance(found, str) == (sys.version_info < (3, 12)), found
+
+
+needs_immortals = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="no immortal reference counts before Python 3.12"
+)
+
+
+@needs_immortals
+@pytest.mark.parametrize("wrong", [1 << 20, 0xFFFFFFFF ^ 0x80000000])
+def test_selftest_refuses_a_count_that_this_version_does_not_keep(wrong: int) -> None:
+    assert not selftest._holds(selftest.Counts(wrong))
+
+
+@needs_immortals
+@pytest.mark.parametrize("said", [True, False])
+def test_selftest_refuses_where_the_interpreter_itself_disagrees(
+    monkeypatch: pytest.MonkeyPatch, said: bool
+) -> None:
+    """`sys._is_immortal` of 3.14: it must say no before, and yes after."""
+    monkeypatch.setattr(sys, "_is_immortal", lambda thing: said, raising=False)
+    assert isinstance(selftest.immortal_counts(), str)
+
+
+@needs_immortals
+def test_selftest_agrees_where_the_interpreter_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = selftest.immortal_counts()
+    assert not isinstance(counts, str)
+    told = lambda thing: counts.words[id(thing) >> 2] == counts.immortal  # noqa: E731
+    monkeypatch.setattr(sys, "_is_immortal", told, raising=False)
+    assert not isinstance(selftest.immortal_counts(), str)
+
+
+def test_selftest_refuses_free_threaded_builds_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(selftest.sysconfig, "get_config_var", lambda name: 1)
+    assert "free-threaded" in str(selftest.immortal_counts())
+
+
+def test_pipeline_counts_a_fault_of_an_optional_stage_as_skipped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = pipeline.run(bake(), (Stage("one", fail, optional=True), Stage("two", done)))
+    why = "LookupError: lost (see the zygote's log)"
+    assert report["skipped"] == [{"name": "one", "why": why}]
+    assert [stage["name"] for stage in report["stages"]] == ["two"]
+    assert "in fail" in capsys.readouterr().err
+
+
+def test_pipeline_stops_at_a_fault_of_a_stage_that_must_be() -> None:
+    with pytest.raises(LookupError):
+        pipeline.run(bake(), (Stage("one", fail), Stage("two", done)))
+
+
+def test_pipeline_stops_at_an_error_that_an_optional_stage_means() -> None:
+    with pytest.raises(ZygoteError):
+        pipeline.run(bake(), (Stage("one", stop, optional=True),))
+
+
+def test_pipeline_stages_that_look_and_run_the_fleets_code_must_be() -> None:
+    must = [stage.name for stage in pipeline.STAGES if not stage.optional]
+    assert must == ["audit", "warm", "collect", "final audit"]
 
 
 def test_text_of_leaves_out_our_frames_everywhere() -> None:

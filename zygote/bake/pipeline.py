@@ -7,27 +7,44 @@ The order matters. Code that is moved has to be taught again, so `relocate` come
 Before the freeze the heap may still be walked and written; after it nothing may. `seal` comes when
 nobody makes or drops objects any more, so that no hole opens again, and `collapse` when no page
 comes or goes.
+
+What an exception that nobody foresaw does to the bake, stage by stage:
+
+- import, warm: it is the fleet's own code that failed, and they say so. The bake ends.
+- audit, collect: they look for what must not be in a floor; unseen, it would be in every worker.
+  The bake ends.
+- relocate: each function has its old code or its copy, and both are kept. Skipped.
+- trim: it only gives back what is free. Skipped.
+- immortalise: a count is the true one or the immortal one, object by object. Skipped.
+- freeze: it is done or not done. Skipped.
+- seal: what was taken is kept; the rest are holes, as before. Skipped.
+- collapse: pages are moved by the kernel, each wholly or not at all. Skipped.
+
+A skipped stage costs sharing and nothing else; `status` says which and why, and the traceback is in
+the zygote's log.
 """
 
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Collection
 from typing import Any
 
 from zygote.bake import audit, collapse, collect, freeze, immortalise, relocate, seal, trim, warm
 from zygote.bake.stage import Bake, Skipped, Stage
+from zygote.errors import ZygoteError
 
 STAGES = (
     Stage("audit", audit.run),
-    Stage("relocate", relocate.run),
+    Stage("relocate", relocate.run, optional=True),
     Stage("warm", warm.run),
     Stage("collect", collect.run),
-    Stage("trim", trim.run),
-    Stage("immortalise", immortalise.run),
-    Stage("freeze", freeze.run),
-    Stage("seal", seal.run),
-    Stage("collapse", collapse.run),
+    Stage("trim", trim.run, optional=True),
+    Stage("immortalise", immortalise.run, optional=True),
+    Stage("freeze", freeze.run, optional=True),
+    Stage("seal", seal.run, optional=True),
+    Stage("collapse", collapse.run, optional=True),
     Stage("final audit", audit.run),
 )
 """All stages after "import", which is the fork server's own (`zygote.forkserver.preload`)."""
@@ -69,6 +86,15 @@ def run(bake: Bake, stages: tuple[Stage, ...]) -> dict[str, Any]:
             detail = stage.run(bake)
         except Skipped as why:
             skipped.append({"name": stage.name, "why": str(why)})
+            continue
+        except ZygoteError:
+            raise
+        except Exception as error:
+            if not stage.optional:
+                raise
+            traceback.print_exc()
+            text = f"{type(error).__name__}: {error}".rstrip(": ")
+            skipped.append({"name": stage.name, "why": f"{text} (see the zygote's log)"})
             continue
         seconds = round(time.monotonic() - since, 4)
         done.append({"name": stage.name, "seconds": seconds, "detail": detail})

@@ -19,7 +19,10 @@ class Counts:
     Facts about PEP 683 (immortal objects), 64-bit builds with a GIL:
 
     - 3.12 and 3.13: a count whose low word is 0xFFFFFFFF is neither raised nor lowered.
-    - 3.14: the same for any low word from 3 << 30 up (0xC0000000).
+    - 3.14 and 3.15: the same for any low word from 3 << 30 up (0xC0000000); between 1 << 31 and
+      that it is never lowered, but still raised. `sys._is_immortal` (3.14) tells.
+    - 3.15 has PyUnstable_SetImmortal. It is meant for an object that its maker alone refers to,
+      and takes no string: of no use for a heap that is there already. So the count is written.
     - 3.11 has no such value. Free-threaded builds count in two other fields.
     """
 
@@ -44,19 +47,23 @@ def immortal_counts() -> Counts | str:
 
 
 def _holds(counts: Counts) -> bool:
-    """Whether None has an immortal count, and an object that is given one keeps it."""
-    words, at = counts.words, id(None) >> 2
-    if words[at] < counts.immortal and counts.immortal == 0xFFFFFFFF:
+    """Whether the count of an object is where we think, and stays once it is immortal."""
+    words, is_immortal = counts.words, getattr(sys, "_is_immortal", None)
+    if words[id(None) >> 2] < counts.immortal:
         return False
     probe = object()
     at = id(probe) >> 2
-    if words[at] != sys.getrefcount(probe) - 1:
-        return False
     before = words[at]
+    held = [probe] * _PROBES
+    counted = words[at] == before + _PROBES
+    del held
+    if not counted or words[at] != before or (is_immortal and is_immortal(probe)):
+        return False
     words[at] = counts.immortal
     held = [probe] * _PROBES
     raised = words[at] != counts.immortal
     del held
     lowered = words[at] != counts.immortal
+    agreed = is_immortal is None or is_immortal(probe)
     words[at] = before
-    return not raised and not lowered
+    return agreed and not raised and not lowered

@@ -2,7 +2,8 @@
 
 A stage is a function `run(bake) -> detail` in a file of its own, whose docstring says why the
 stage exists. `detail` is one line for `zygotectl status` ("31,204 objects"). A stage that cannot
-or need not act raises `Skipped`; one that must stop the bake raises `ZygoteError`.
+or need not act raises `Skipped`; one that must stop the bake raises `ZygoteError`. Any other
+exception is a fault of ours: what follows from it is said by `Stage.optional`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,13 @@ class Bake:
 
 
 class Stage(NamedTuple):
-    """A named stage."""
+    """A named stage.
+
+    Attributes:
+        optional: it only makes the floor share better, and the heap is sound wherever it breaks
+            off: an exception that nobody foresaw counts as skipped.
+    """
 
     name: str
     run: Callable[[Bake], str]
+    optional: bool = False
