@@ -187,7 +187,7 @@ logging.basicConfig()
     manager.bake(preload=("floor",))
     code = """
 import atexit, floor
-from zygote.forkserver.atexits import RECORDED
+from zygote.audit.atexits import RECORDED
 print([(entry.function.__name__, entry.args) for entry in RECORDED if not entry.standard])
 print([entry.module for entry in RECORDED if entry.standard and entry.module == "logging"])
 print(atexit.register, len(RECORDED) == len(RECORDED + [floor.register(floor.mine)]) - 1)

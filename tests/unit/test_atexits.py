@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zygote.forkserver import atexits
+from zygote.audit import atexits
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zygote.audit import RULES, AuditRefusedError, Finding, judge
+from zygote.audit.rules import REFUSE, TABLE, WARN
 from zygote.fleet.model import ZygoteSpec
 
 THREAD = Finding("thread", "thread 'a' (id 3)", "why", "start it later", "lib.inner")
@@ -50,5 +51,28 @@ def test_judge_does_not_take_an_empty_reason() -> None:
         judge(spec(thread=""), [THREAD])
 
 
-def test_rules_are_the_documented_ones() -> None:
-    assert RULES == ("thread", "socket", "fd", "loop", "child-process", "sqlite")
+def test_judge_lets_warnings_pass_and_puts_them_last() -> None:
+    warning = Finding("secret", "secrets in the environment: TOKEN")
+    accepted = judge(spec(thread="fine"), [warning, THREAD])
+    assert [(f.rule, f.severity, f.refused) for f in accepted] == [
+        ("secret", "warn", False),
+        ("thread", "refuse", False),
+    ]
+    with pytest.raises(AuditRefusedError) as caught:
+        judge(spec(), [warning, THREAD])
+    assert [f.rule for f in caught.value.findings] == ["thread", "secret"]
+    assert "(and " not in caught.value.message
+
+
+def test_findings_have_the_words_of_their_rule() -> None:
+    plain = Finding("timer", "a timer that runs")
+    assert (plain.why, plain.remedy) == (TABLE["timer"].why, TABLE["timer"].remedy)
+    assert plain.as_dict()["severity"] == "refuse"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_say_what_why_and_the_way_out(rule: str) -> None:
+    severity, title, why, remedy = TABLE[rule]
+    assert severity in (REFUSE, WARN)
+    assert title and why and remedy
+    assert not any(text.endswith(".") for text in (title, why, remedy))

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from tests.support.fleetfile import good_fleet
-from zygote.audit.report import RULES
+from zygote.audit.rules import RULES
 from zygote.bake import pipeline
 from zygote.fleet import words
 from zygote.fleet.model import WorkerSpec, ZygoteSpec

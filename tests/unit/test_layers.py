@@ -21,7 +21,7 @@ OURS: dict[str, set[str]] = {
     "zygote.wire": {"sys", "errors"},
     "zygote.bake": {"audit", "wire", "sys", "errors", "fleet.model"},
     "zygote.audit": {"bake.selftest", "sys", "errors", "fleet.model"},
-    "zygote.child": {"wire", "sys", "errors", "forkserver.atexits"},
+    "zygote.child": {"wire", "sys", "errors", "audit.atexits"},
     "zygote.forkserver": {"wire", "bake", "audit", "child", "sys", "errors", "fleet.model"},
     "zygote.fleet": {"errors", "units"},
     "zygote.fleet.model": {"errors", "units"},

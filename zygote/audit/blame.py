@@ -1,9 +1,10 @@
-"""Which import made which thread, descriptor and process.
+"""Which import made which thread, descriptor and process, and changed which setting.
 
 Each module's code is bracketed while the floor is imported: before and after it, the process's
-threads, descriptors and children are listed, a few short reads of /proc. Whatever is new belongs
-to the module whose code ran since the last look, the innermost one: if `app` imports `lib` and
-`lib` starts a thread, then `lib` is named.
+threads, descriptors, children and settings are listed, a few short system calls. Whatever is new
+belongs to the module whose code ran since the last look, the innermost one: if `app` imports `lib`
+and `lib` starts a thread, then `lib` is named. The initialisation of an extension module counts as
+its code: libraries start their pools of threads when they are loaded.
 
 The bracket is put on a module's loader object and taken off again: nothing of it stays in
 `module.__loader__`, and while no import runs none of this exists.
@@ -13,31 +14,49 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from zygote.audit import state
 from zygote.audit.children import child_pids
+from zygote.audit.environ import Watch
 from zygote.sys.fds import open_fds
 
 
 class Ledger:
-    """Threads, descriptors and child processes, and who made them.
+    """Threads, descriptors, child processes and settings, and who made them.
 
     Attributes:
         threads: thread id -> maker.
         fds: (descriptor, what it is) -> maker.
         children: pid -> maker.
+        settings: (rule, name) of a setting -> who changed it last.
+        loop_set: who set an event loop for the thread.
+        environ: who read and who set which variable.
+        first: the settings at the beginning.
+        native: those that only /proc tells, at the beginning.
+        began: time.time() of the beginning.
     """
 
     def __init__(self) -> None:
+        self.began = time.time()
         self.threads: dict[int, str] = {}
         self.fds: dict[tuple[int, str], str] = {}
         self.children: dict[int, str] = {}
+        self.settings: dict[tuple[str, str], str] = {}
+        self.loop_set = ""
+        self.environ = Watch(self.running)
         self._running: list[str] = []
         self._known = _Seen.now()
+        self.first, self.native = self._known.settings, state.native()
+
+    def running(self) -> str:
+        """The module whose code runs; "" if none does."""
+        return self._running[-1] if self._running else ""
 
     @contextmanager
     def during(self, name: str) -> Iterator[None]:
@@ -56,7 +75,8 @@ class Ledger:
         finder = _Finder(self)
         sys.meta_path.insert(0, finder)
         try:
-            yield
+            with self.environ.on():
+                yield
         finally:
             sys.meta_path.remove(finder)
 
@@ -69,6 +89,11 @@ class Ledger:
             self.threads.update((number, maker) for number in seen.threads - known.threads)
             self.fds.update((entry, maker) for entry in seen.fds - known.fds)
             self.children.update((pid, maker) for pid in seen.children - known.children)
+            if seen.settings != known.settings:
+                changes = seen.settings.changes(known.settings)
+                self.settings.update(dict.fromkeys(changes, maker))
+            if seen.loop not in (known.loop, 0):
+                self.loop_set = maker
 
 
 class _Seen(NamedTuple):
@@ -77,11 +102,26 @@ class _Seen(NamedTuple):
     threads: set[int]
     fds: set[tuple[int, str]]
     children: set[int]
+    loop: int
+    settings: state.Settings
 
     @classmethod
     def now(cls) -> _Seen:
-        threads = {int(name) for name in os.listdir("/proc/self/task")}  # noqa: PTH208 (often)
-        return cls(threads, set(open_fds().items()), set(child_pids()))
+        loop = set_loop()
+        return cls(
+            {int(name) for name in os.listdir("/proc/self/task")},  # noqa: PTH208 (often)
+            set(open_fds().items()),
+            set(child_pids()),
+            0 if loop is None else id(loop),
+            state.Settings.now(),
+        )
+
+
+def set_loop() -> Any:
+    """The event loop that is set for this thread, or None. Looks without making one."""
+    events = sys.modules.get("asyncio.events")
+    policy = getattr(events, "_event_loop_policy", None)
+    return getattr(getattr(policy, "_local", None), "_loop", None)
 
 
 class _Finder:
@@ -105,15 +145,24 @@ class _Finder:
 
     def _bracket(self, spec: ModuleSpec) -> None:
         loader: Any = spec.loader
-        run = getattr(loader, "exec_module", None)
-        if run is None or isinstance(loader, type):  # built-in, frozen: they make nothing
+        if isinstance(loader, type):  # built-in, frozen: they make nothing
             return
+        steps = ["exec_module"]
+        if isinstance(loader, ExtensionFileLoader):
+            steps.append("create_module")
+        for step in steps:
+            run = getattr(loader, step, None)
+            if run is not None:
+                with suppress(AttributeError, TypeError):  # a loader without room: not bracketed
+                    setattr(loader, step, self._bracketed(loader, step, run, spec.name))
 
-        def exec_module(module: ModuleType) -> None:
+    def _bracketed(
+        self, loader: Any, step: str, run: Callable[[Any], Any], name: str
+    ) -> Callable[[Any], Any]:
+        def bracketed(argument: Any) -> Any:
             with suppress(AttributeError):
-                del loader.exec_module
-            with self._ledger.during(spec.name):
-                run(module)
+                delattr(loader, step)
+            with self._ledger.during(name):
+                return run(argument)
 
-        with suppress(AttributeError, TypeError):  # a loader without room for it: not bracketed
-            loader.exec_module = exec_module
+        return bracketed

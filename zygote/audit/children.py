@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from zygote.audit import known
 from zygote.audit.report import Finding
 
 
@@ -25,9 +26,8 @@ def look(makers: Mapping[int, str]) -> list[Finding]:
         Finding(
             "child-process",
             what,
-            "no worker would wait for it or stop it",
-            "start it in the worker that needs it, or wait for its end",
-            makers.get(pid, ""),
+            remedy=known.remedy(makers.get(pid, "")),
+            module=makers.get(pid, ""),
         )
         for pid, what in sorted((found or {0: "a process of its own"}).items())
     ]

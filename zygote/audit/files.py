@@ -8,28 +8,63 @@ something else.)
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+from typing import Any
+
+from zygote.audit import known
 from zygote.audit.blame import Ledger
 from zygote.audit.report import Finding
 from zygote.sys.fds import open_fds
 
-_WHY_SOCKET = "a connection or listener made here would be one for all workers"
-_WHY_FD = "workers lose it, while the objects that hold its number do not know"
-
 
 def look(link_fd: int, ledger: Ledger) -> list[Finding]:
     """One finding for each descriptor besides stdio and the link."""
-    found = []
-    for number, target in sorted(open_fds().items()):
-        if number <= 2 or number == link_fd:
+    return [
+        _finding(number, target, ledger.fds.get((number, target), ""))
+        for number, target in sorted(open_fds().items())
+        if number > 2 and number != link_fd
+    ]
+
+
+def _finding(number: int, target: str, module: str) -> Finding:
+    if target.startswith("socket:"):
+        what = f"socket (fd {number}){_peer(number)}"
+        return Finding("socket", what, remedy=known.remedy(module), module=module)
+    what, remedy = f"{target} (fd {number})", ""
+    if handler := _log_handler(number):
+        what += f", of a {handler}"
+        remedy = "give the handler delay=True, or configure logging in the worker"
+    remedy = remedy or known.remedy(f"path:{target}", module)
+    return Finding("fd", what, remedy=remedy, module=module)
+
+
+def _peer(number: int) -> str:
+    """Whom a socket talks to, as far as it says."""
+    try:
+        with socket.socket(fileno=os.dup(number)) as copy:
+            listens = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens:
+                return f", listening at {_address(copy.getsockname())}"
+            return f", connected to {_address(copy.getpeername())}"
+    except OSError:
+        return ""
+
+
+def _address(address: Any) -> str:
+    if isinstance(address, tuple):
+        return f"{address[0]}:{address[1]}"
+    return os.fsdecode(address) or "a process" if isinstance(address, str | bytes) else "a process"
+
+
+def _log_handler(number: int) -> str:
+    """The logging handler that writes to a descriptor."""
+    for reference in getattr(sys.modules.get("logging"), "_handlerList", ()):
+        handler: Any = reference()
+        try:
+            if handler.stream.fileno() == number:
+                return f"logging.{type(handler).__name__}"
+        except (AttributeError, OSError, ValueError):  # none, closed, or not opened yet
             continue
-        socket = target.startswith("socket:")
-        found.append(
-            Finding(
-                "socket" if socket else "fd",
-                f"{'socket' if socket else target} (fd {number})",
-                _WHY_SOCKET if socket else _WHY_FD,
-                "open it in the worker, not while importing or warming up, or close it again",
-                ledger.fds.get((number, target), ""),
-            )
-        )
-    return found
+    return ""

@@ -10,26 +10,20 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from zygote.audit.blame import Ledger, set_loop
 from zygote.audit.report import Finding
 
-_REMEDY = "run it by asyncio.run, which closes it, or make it in the worker"
 
-
-def look() -> list[Finding]:
+def look(ledger: Ledger) -> list[Finding]:
     """A finding for a running and for a set loop. Looks without making one."""
     events: Any = sys.modules.get("asyncio.events")
     if events is None:
         return []
-    running = events._get_running_loop()
-    policy = getattr(events, "_event_loop_policy", None)
-    stored = getattr(getattr(policy, "_local", None), "_loop", None)
+    running, stored = events._get_running_loop(), set_loop()
     found = []
     if running is not None:
-        found.append(_finding(f"a running event loop ({type(running).__name__})"))
+        found.append(Finding("loop", f"a running event loop ({type(running).__name__})"))
     if stored is not None and stored is not running:
-        found.append(_finding(f"an event loop that is set ({type(stored).__name__})"))
+        what = f"an event loop that is set ({type(stored).__name__})"
+        found.append(Finding("loop", what, module=ledger.loop_set))
     return found
-
-
-def _finding(what: str) -> Finding:
-    return Finding("loop", what, "workers would share its epoll and its self-pipe", _REMEDY)

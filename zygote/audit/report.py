@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from zygote.audit.rules import REFUSE, TABLE
 from zygote.errors import ZygoteError
 from zygote.fleet.model import ZygoteSpec
-
-RULES = ("thread", "socket", "fd", "loop", "child-process", "sqlite")
-"""Stable names, the keys of `allow` in [zygote.NAME]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,44 +16,62 @@ class Finding:
     """One hazard in a floor.
 
     Attributes:
-        rule: one of `RULES`.
+        rule: one of `zygote.audit.rules.RULES`.
         what: what was found: "thread 'sampler' (id 312)".
-        why: what it would do to a worker.
-        remedy: what to do instead.
+        why: what it would do to a worker; the rule's own words by default.
+        remedy: what to do instead; the rule's own words by default.
         module: the module whose import, or the warm-up whose run, made it; "" if not known.
         allowed: the reason given in `allow`; "" if it is not allowed.
     """
 
     rule: str
     what: str
-    why: str
-    remedy: str
+    why: str = ""
+    remedy: str = ""
     module: str = ""
     allowed: str = ""
 
+    def __post_init__(self) -> None:
+        for part in ("why", "remedy"):
+            if not getattr(self, part):
+                object.__setattr__(self, part, getattr(TABLE[self.rule], part))
+
+    @property
+    def severity(self) -> str:
+        """ "refuse" or "warn"."""
+        return TABLE[self.rule].severity
+
+    @property
+    def refused(self) -> bool:
+        """It stands in the way of a clone."""
+        return self.severity == REFUSE and not self.allowed
+
     def as_dict(self) -> dict[str, Any]:
         """For the bake's report (keys are stable)."""
-        return asdict(self)
+        return {**asdict(self), "severity": self.severity}
 
     def __str__(self) -> str:
         blame = f", made by {self.module}" if self.module else ""
         return f"{self.what}{blame}: {self.why}"
 
 
+def excuse(found: Iterable[Finding], allow: Mapping[str, str]) -> list[Finding]:
+    """The findings with the reasons for which some of them are allowed; refused ones first."""
+    excused = [replace(finding, allowed=allow.get(finding.rule, "")) for finding in found]
+    return sorted(excused, key=lambda finding: not finding.refused)
+
+
 def judge(spec: ZygoteSpec, found: Iterable[Finding]) -> list[Finding]:
-    """The accepted findings.
+    """The accepted findings: warnings, and what the fleet file allows.
 
     Raises:
         ZygoteError: code "audit-refused", when one is not allowed; `findings` of the error are
             all of them.
     """
-    accepted: list[Finding] = []
-    refused: list[Finding] = []
-    for finding in found:
-        reason = spec.allow.get(finding.rule, "")
-        (accepted if reason else refused).append(replace(finding, allowed=reason))
+    findings = excuse(found, spec.allow)
+    refused = [finding for finding in findings if finding.refused]
     if not refused:
-        return accepted
+        return findings
     first = refused[0]
     more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
     error = AuditRefusedError(
@@ -66,7 +82,7 @@ def judge(spec: ZygoteSpec, found: Iterable[Finding]) -> list[Finding]:
         hint=f"{first.remedy}; or accept it: "
         f'allow = {{ {first.rule} = "why this is safe" }} in [zygote.{spec.name}]',
     )
-    error.findings = refused + accepted
+    error.findings = findings
     raise error
 
 

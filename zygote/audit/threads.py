@@ -1,7 +1,8 @@
 """Rule `thread`: a clone has the thread that made it, and no other.
 
 A thread that the floor started is missing in every worker, and a lock that it held at that moment
-stays locked there for ever: queues that nobody drains, logging that hangs.
+stays locked there for ever: queues that nobody drains, logging that hangs. Threads of native code
+count like Python's: pools of OpenBLAS, of gRPC, of an allocator.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from pathlib import Path
+from typing import Any
 
+from zygote.audit import known
 from zygote.audit.blame import Ledger
 from zygote.audit.report import Finding
 
@@ -23,21 +25,31 @@ def look(ledger: Ledger) -> list[Finding]:
     deadline = time.monotonic() + _PATIENCE
     while (extra := _extra()) and time.monotonic() < deadline and not _known_to_live(extra):
         time.sleep(0.005)
-    names = {thread.native_id: thread.name for thread in threading.enumerate()}
-    return [
-        Finding(
-            "thread",
-            f"thread '{names.get(number) or _comm(number)}' (id {number})",
-            "a worker is a copy of one thread, so this one would be missing there",
-            "start it in the worker, not while importing or warming up",
-            ledger.threads.get(number, ""),
-        )
-        for number in sorted(extra)
-    ]
+    return [_finding(number, ledger.threads.get(number, "")) for number in sorted(extra)]
+
+
+def _finding(number: int, module: str) -> Finding:
+    thread = next((one for one in threading.enumerate() if one.native_id == number), None)
+    comm = _comm(number)
+    if thread is None:
+        what, runs = f"thread '{comm}' (id {number}), of native code", ""
+    else:
+        runs = _work(thread)
+        what = f"thread '{thread.name}' (id {number})" + (f", running {runs}" if runs else "")
+    remedy = known.remedy(runs, f"comm:{comm}", module)
+    return Finding("thread", what, remedy=remedy, module=module)
+
+
+def _work(thread: threading.Thread) -> str:
+    """What it runs, as `module.function`; "" where it does not say."""
+    target: Any = getattr(thread, "_target", None) or type(thread).run
+    module = getattr(target, "__module__", None) or type(getattr(target, "__self__", "")).__module__
+    name = getattr(target, "__qualname__", "")
+    return f"{module}.{name}" if name and name != "Thread.run" else ""
 
 
 def _extra() -> set[int]:
-    return {int(task.name) for task in Path("/proc/self/task").iterdir()} - {os.getpid()}
+    return {int(name) for name in os.listdir("/proc/self/task")} - {os.getpid()}  # noqa: PTH208
 
 
 def _known_to_live(extra: set[int]) -> bool:

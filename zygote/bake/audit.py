@@ -8,14 +8,28 @@ is a hazard, stands in `zygote.audit`.
 from __future__ import annotations
 
 from zygote import audit
-from zygote.audit import heap
+from zygote.audit import twins
 from zygote.bake.stage import Bake
 
 
 def run(bake: Bake) -> str:
-    """All rules. A finding whose rule the fleet file allows is kept in `bake.findings`."""
-    if not bake.frozen:
-        bake.heap = heap.scan()
-    found = [*audit.look(bake.link_fd, bake.ledger), *bake.heap]
-    bake.findings = audit.judge(bake.spec, found)
-    return f"{len(bake.findings)} accepted" if bake.findings else "clean"
+    """All rules. Warnings, and findings that the fleet file allows, are kept in `bake.findings`.
+
+    The first audit also forks two copies, to see that it works and that they differ; not of a
+    floor that is refused anyhow, whose fork may hang.
+    """
+    first = not bake.frozen
+    if first:
+        bake.studied = audit.study(bake.ledger)
+    bake.findings = audit.judge(bake.spec, _found(bake))
+    if first:
+        bake.twins = twins.look()
+        bake.findings = audit.judge(bake.spec, _found(bake))
+    allowed = sum(bool(finding.allowed) for finding in bake.findings)
+    warnings = len(bake.findings) - allowed
+    parts = [f"{allowed} allowed"] * bool(allowed) + [f"{warnings} warnings"] * bool(warnings)
+    return ", ".join(parts) or "clean"
+
+
+def _found(bake: Bake) -> list[audit.Finding]:
+    return [*audit.look(bake.link_fd, bake.ledger), *bake.studied, *bake.twins]

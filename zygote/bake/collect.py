@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import gc
 
-from zygote.audit import heap
+from zygote import audit
 from zygote.bake.stage import Bake
 
 
@@ -21,5 +21,5 @@ def run(bake: Bake) -> str:
     """Two full collections (the second takes what finalisers of the first let go)."""
     found = gc.collect()
     found += gc.collect()
-    bake.heap = heap.scan()
+    bake.studied = audit.study(bake.ledger)
     return f"{found:,} objects of garbage"

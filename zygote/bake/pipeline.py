@@ -72,7 +72,8 @@ def run(bake: Bake, stages: tuple[Stage, ...]) -> dict[str, Any]:
 
     Returns:
         {"seconds": of all, "stages": [{"name", "seconds", "detail"}], "skipped": [{"name",
-        "why"}], "findings": [accepted ones]}.
+        "why"}], "findings": [warnings, and what is allowed], "environ_reads": {variable: [modules
+        that read it while they were imported]}}.
     Raises:
         ZygoteError: a stage stopped the bake; its `step` is the stage's name if it set none.
     """
@@ -103,4 +104,5 @@ def run(bake: Bake, stages: tuple[Stage, ...]) -> dict[str, Any]:
         "stages": done,
         "skipped": skipped,
         "findings": [finding.as_dict() for finding in bake.findings],
+        "environ_reads": bake.ledger.environ.readers(),
     }

@@ -39,8 +39,9 @@ class Bake:
         ledger: which module made which thread and which descriptor.
         frozen: the collector sees nothing of the floor any more. (Its own count does not say that:
             Python 3.12 starts with immortal objects among the frozen ones.)
-        heap: what only a walk over the heap can find, noted while the heap can still be walked.
-        findings: accepted findings of the last audit.
+        studied: what only a walk over the heap can find, noted while it can still be walked.
+        twins: what came of forking it, right after the imports.
+        findings: of the last audit: warnings, and what is allowed with a reason.
     """
 
     spec: ZygoteSpec
@@ -51,7 +52,8 @@ class Bake:
     trace: Callable[[Callable[[], None]], set[int]]
     ledger: Ledger = field(default_factory=Ledger)
     frozen: bool = False
-    heap: list[Finding] = field(default_factory=list)
+    studied: list[Finding] = field(default_factory=list)
+    twins: list[Finding] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 

@@ -21,7 +21,7 @@ import threading
 import weakref
 from typing import Any
 
-from zygote.forkserver import atexits
+from zygote.audit import atexits
 
 
 def release() -> None:

@@ -54,6 +54,7 @@ COMMANDS = {
         "events": "Show what happened.",
     },
     "More": {
+        "audit": "Tell whether a process that imported something may be forked.",
         "run": "Run any Python program in a copy of a zygote, on this terminal.",
         "help": "Explain a subject: memory, exit-codes, …",
     },

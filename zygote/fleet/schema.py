@@ -128,8 +128,9 @@ class ZygoteTable(Table):
         "How long imports and warm-up may take in all.", example='"5min"'
     )
     allow: Env = key(
-        "Findings of the audit that are accepted, each with its reason. The rules: thread, "
-        "socket, fd, loop, child-process, sqlite.",
+        "Findings of the audit that are accepted, each with its reason. The rules that refuse a "
+        "floor: thread, socket, fd, loop, child-process, sqlite, pool, client, timer, fork, twins; "
+        "`zygotectl help fork-safety` has those that warn, too.",
         example='{ thread = "joined before each fork" }',
     )
 

@@ -19,7 +19,12 @@ CAPABILITIES = (
 )  # fmt: skip
 """All of capabilities(7)."""
 
-AUDIT_RULES = ("thread", "socket", "fd", "loop", "child-process", "sqlite")
+AUDIT_RULES = (
+    *("thread", "socket", "fd", "loop", "child-process", "sqlite", "pool", "client", "timer"),
+    *("fork", "twins", "random-state", "environ-read", "environ-set", "secret", "temp-file"),
+    *("signal", "exit-callback", "held-lock", "imprint", "shared-memory", "sdk", "allocator"),
+    *("fork-handler", "tracer", "process-state", "huge-pages"),
+)
 """The rules that `allow` can name: those of `zygote.audit` (a test holds the two equal)."""
 
 BAKE_STAGES = (

@@ -18,11 +18,12 @@ import sys
 import traceback
 from typing import Any, NamedTuple
 
+from zygote.audit import atexits
 from zygote.bake import pipeline
 from zygote.bake.stage import Bake, Stage
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import ZygoteSpec
-from zygote.forkserver import atexits, preload, rehearse
+from zygote.forkserver import preload, rehearse
 from zygote.forkserver.loop import Order, serve
 from zygote.forkserver.paths import NAMES, Path, choose
 from zygote.sys import fds, malloc, prctl

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 
+from zygote.audit import blame, environ
 from zygote.bake.stage import Bake
 from zygote.bake.usercode import UserCodeError, text_of
 
@@ -81,7 +82,7 @@ def _import(bake: Bake, name: str) -> None:
         raise UserCodeError(
             f"cannot bake zygote '{bake.spec.name}': importing '{name}' raised "
             f"{type(error).__name__}: {error}".rstrip(": "),
-            text_of(error, __file__, sys.modules["zygote.audit.blame"].__file__ or ""),
+            text_of(error, __file__, blame.__file__, environ.__file__),
             code="preload-raised",
             step="import",
             place=bake.spec.place,

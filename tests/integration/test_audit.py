@@ -1,0 +1,316 @@
+"""`zygotectl audit`: each hazard, planted in a small module, is found and blamed on that module."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+
+HAZARDS: dict[str, tuple[str, str, str]] = {
+    # module: (its source, the rule, a part of what is found)
+    "a_thread": (
+        "import threading\n"
+        "threading.Thread(target=threading.Event().wait, name='sampler', daemon=True).start()",
+        "thread", "thread 'sampler'",
+    ),
+    "a_thread_timer": (
+        "import threading\nKEPT = threading.Timer(600, print)\nKEPT.daemon = True\nKEPT.start()",
+        "thread", "running threading.Timer",
+    ),
+    "a_listener": (
+        "import socket\nKEPT = socket.create_server(('127.0.0.1', 0))",
+        "socket", ", listening at 127.0.0.1:",
+    ),
+    "a_connection": (
+        "import a_listener, socket\n"
+        "KEPT = socket.create_connection(a_listener.KEPT.getsockname())",
+        "socket", ", connected to 127.0.0.1:",
+    ),
+    "a_file": ("KEPT = open(__file__)", "fd", "a_file.py (fd "),
+    "a_log_file": (
+        "import logging\n"
+        "logging.getLogger('x').addHandler(logging.FileHandler('x.log'))",
+        "fd", "x.log (fd ",
+    ),
+    "an_epoll": ("import select\nKEPT = select.epoll()", "fd", "anon_inode:[eventpoll]"),
+    "an_eventfd": ("import os\nKEPT = os.eventfd(0)", "fd", "anon_inode:[eventfd"),
+    "an_inotify": (
+        "import ctypes\nKEPT = ctypes.CDLL(None).inotify_init1(0o2000000)", "fd", "inotify",
+    ),
+    "a_timerfd": (
+        "import ctypes\nKEPT = ctypes.CDLL(None).timerfd_create(1, 0)", "fd", "[timerfd]",
+    ),
+    "a_loop": (
+        "import asyncio\nKEPT = asyncio.new_event_loop()", "loop", "that was not closed",
+    ),
+    "a_child": (
+        "import subprocess\nKEPT = subprocess.Popen(['sleep', '600'])",
+        "child-process", "process 'sleep'",
+    ),
+    "a_database": (
+        "import sqlite3\nKEPT = sqlite3.connect(':memory:')",
+        "sqlite", "an open sqlite3.Connection, held by a_database.KEPT",
+    ),
+    "a_timer": ("import signal\nsignal.setitimer(signal.ITIMER_REAL, 600)", "timer", "ITIMER_REAL"),
+    "a_pool": (
+        "import sqlalchemy\n"
+        "KEPT = sqlalchemy.create_engine('sqlite://')\n"
+        "KEPT.connect().close()",
+        "pool", "a pool with 1 open connections",
+    ),
+    "a_generator": ("import random\nKEPT = random.Random(3)", "random-state", "(random.Random)"),
+    "a_deep_generator": (
+        "import random\n"
+        "class Holder:\n    def __init__(self): self.all = {'one': [random.Random(4)]}\n"
+        "KEPT = Holder()",
+        "random-state", "held by a_deep_generator.KEPT",
+    ),
+    "a_numpy_generator": (
+        "import numpy\nKEPT = numpy.random.default_rng(1)", "random-state", "Generator",
+    ),
+    "a_reader": (
+        "import os\nKEPT = os.getenv('LOG_LEVEL'), os.environ.get('DATABASE'), {**os.environ}",
+        "environ-read", "reads DATABASE, LOG_LEVEL",
+    ),
+    "a_setter": (
+        "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'x')",
+        "environ-set", "sets DJANGO_SETTINGS_MODULE",
+    ),
+    "a_temp_folder": (
+        "import tempfile\nKEPT = tempfile.TemporaryDirectory()", "temp-file", "a temporary folder",
+    ),
+    "a_handler": (
+        "import signal\ndef on_term(*_): ...\nsignal.signal(signal.SIGTERM, on_term)",
+        "signal", "SIGTERM: handler a_handler.on_term",
+    ),
+    "a_mask": (
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})",
+        "signal", "blocked: SIGUSR1",
+    ),
+    "an_exit_callback": (
+        "import atexit\ndef bye(): ...\natexit.register(bye)", "exit-callback", "registers bye",
+    ),
+    "a_lock": (
+        "import threading\nKEPT = threading.Lock()\nKEPT.acquire()",
+        "held-lock", "a lock that is held (lock), held by a_lock.KEPT",
+    ),
+    "an_rlock": (
+        "import threading\nKEPT = threading.RLock()\nKEPT.acquire()",
+        "held-lock", "a lock that is held (RLock), held by an_rlock.KEPT",
+    ),
+    "a_pid": ("import os\nPID = os.getpid()", "imprint", "global PID is the pid"),
+    "a_start": (
+        "import time\nSTARTED = time.time()", "imprint", "global STARTED is the time of its import",
+    ),
+    "a_uuid": ("import uuid\nINSTANCE = uuid.uuid4()", "imprint", "global INSTANCE is a UUID"),
+    "a_temp_name": (
+        "import tempfile\nPATH = tempfile.mkdtemp()", "imprint", "global PATH is a path of temp",
+    ),
+    "a_shared_map": (
+        "import mmap\nKEPT = mmap.mmap(-1, 4096)", "shared-memory", "memory shared for writing",
+    ),
+    "a_shared_lock": (
+        "import multiprocessing\nKEPT = multiprocessing.get_context('fork').Lock()",
+        "shared-memory", "a lock of multiprocessing, held by a_shared_lock.KEPT",
+    ),
+    "a_tracer": ("import tracemalloc\ntracemalloc.start()", "tracer", "tracemalloc is on"),
+    "a_nice": ("import os\nos.nice(1)", "process-state", "nice value"),
+    "a_limit": (
+        "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))",
+        "process-state", "RLIMIT_CORE (0, 0)",
+    ),
+}  # fmt: skip
+FINE = {
+    "fine_uuid": "import uuid\nNAMESPACE = uuid.UUID('a3bb189e-8bf9-4c43-a4b0-9c2a8d6c1f11')",
+    "fine_random": "import random\nrandom.seed(4)\nNUMBER = random.random()",
+    "fine_engine": "import sqlalchemy\nENGINE = sqlalchemy.create_engine('sqlite://')",
+    "fine_loop": "import asyncio\nasyncio.run(asyncio.sleep(0))",
+    "fine_closed": "open(__file__).close()\nimport sqlite3\nsqlite3.connect(':memory:').close()",
+    "fine_thread": "import threading\nthread = threading.Thread(target=len, args=('',))\n"
+    "thread.start(); thread.join()",
+    "fine_restored": "import os\nos.environ['X'] = '1'\ndel os.environ['X']",
+    "fine_copy": "import os\nKEPT = os.environ.copy(), dict(os.environ)",
+    "fine_lock": "import threading\nKEPT = threading.Lock(), threading.RLock()",
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One audit of all of them: `app` imports `middle`, which imports each."""
+    folder = tmp_path_factory.mktemp("planted")
+    for name, source in {**{k: v[0] for k, v in HAZARDS.items()}, **FINE}.items():
+        (folder / f"{name}.py").write_text(source + "\n")
+    names = ", ".join([*HAZARDS, *FINE])
+    (folder / "app.py").write_text("import middle\nprint('printed by the program')\n")
+    (folder / "middle.py").write_text(f"import json\nimport {names}\n")
+    done = Cli(folder)("audit", "app", "--json", code=1, SOME_TOKEN="hush", TOKEN_FILE="x")
+    assert "hush" not in done.out
+    return done.json
+
+
+@pytest.mark.parametrize("name", HAZARDS)
+def test_audit_finds_the_hazard_and_names_the_module(found: Any, name: str) -> None:
+    _, rule, what = HAZARDS[name]
+    matching = [f for f in found["findings"] if f["module"] == name and f["rule"] == rule]
+    assert [f for f in matching if what in f["what"]], [
+        f for f in found["findings"] if f["module"] == name or f["rule"] == rule
+    ]
+    assert all(f["remedy"] for f in matching)
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_audit_finds_nothing_where_nothing_is(found: Any, name: str) -> None:
+    assert [f for f in found["findings"] if f["module"] == name] == []
+
+
+def test_audit_tells_secrets_by_name_only(found: Any) -> None:
+    [secret] = [f for f in found["findings"] if f["rule"] == "secret"]
+    assert "SOME_TOKEN" in secret["what"]
+    assert "TOKEN_FILE" not in secret["what"]
+    assert secret["severity"] == "warn"
+
+
+def test_audit_json_has_its_keys(found: Any) -> None:
+    assert found["ok"] is False
+    [audited] = found["audited"]
+    assert (audited["name"], audited["python"]) == ("app", sys.version.split()[0])
+    assert audited["modules"] > len(HAZARDS)
+    for finding in found["findings"]:
+        assert {"rule", "severity", "module", "what", "why", "remedy", "allowed"} <= set(finding)
+        assert finding["severity"] in ("refuse", "warn")
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def write(cli: Cli, **sources: str) -> None:
+    for name, source in sources.items():
+        (cli.folder / f"{name}.py").write_text(source)
+
+
+def test_audit_of_a_clean_program_is_0_and_says_so(cli: Cli) -> None:
+    write(cli, app="import json\nprint('said at import')\n")
+    done = cli("audit", "app")
+    assert done.out.startswith("app: may be forked")
+    assert "said at import" in done.err
+
+
+def test_audit_prints_findings_with_the_way_out(cli: Cli) -> None:
+    write(cli, app="import lib\n", lib=HAZARDS["a_thread"][0] + "\nimport os\nPID = os.getpid()\n")
+    done = cli("audit", "app", code=1)
+    assert "app: 1 refused, 1 warning (" in done.out
+    assert "refused: thread (threads)\n  lib: thread 'sampler'" in done.out
+    assert "    instead: start it in the worker" in done.out
+    assert "warning: imprint" in done.out
+
+
+def test_audit_accepts_what_is_allowed_with_a_reason(cli: Cli) -> None:
+    write(cli, app=HAZARDS["a_thread"][0])
+    done = cli("audit", "app", "--allow", "thread=it only sleeps", "--json")
+    [finding] = done.json["findings"]
+    assert (finding["rule"], finding["allowed"]) == ("thread", "it only sleeps")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "no module named 'nowhere'"),
+        (["app"], "importing 'app' raised ZeroDivisionError"),
+        (["json", "--warm", "json:nothing"], "no function json:nothing"),
+        (["exits"], "ended with exit code 7"),
+        (["dies"], "died of SIGSEGV"),
+        (["json", "--allow", "threads=x"], 'did you mean "thread"?'),
+        (["json", "--allow", "thread"], "a reason is wanted"),
+        (["json", "--python", "/nowhere/python"], "no such interpreter"),
+        (["json", "--cwd", "nowhere"], "no such folder"),
+        (["hangs", "--timeout", "1s"], "not done within 1 s"),
+    ],
+)
+def test_audit_wrong_usage_is_2(cli: Cli, words: list[str], said: str) -> None:
+    write(
+        cli, app="1 / 0\n", exits="import os\nos._exit(7)\n",
+        dies="import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
+        hangs="import time\ntime.sleep(600)\n",
+    )  # fmt: skip
+    done = cli("audit", *words, code=2)
+    assert said in done.err
+    if words == ["app"]:
+        assert "ZeroDivisionError: division by zero" in done.err
+        assert "zygote/audit" not in done.err
+
+
+def test_audit_blames_the_warm_up(cli: Cli) -> None:
+    write(cli, app="def warm():\n    " + HAZARDS["a_thread"][0].replace("\n", "\n    ") + "\n")
+    assert cli("audit", "app").code == 0
+    done = cli("audit", "app", "--warm", "app:warm", "--json", code=1)
+    assert [(f["rule"], f["module"]) for f in done.json["findings"]] == [("thread", "app:warm")]
+
+
+def test_audit_sees_a_fork_that_hangs_and_where(cli: Cli) -> None:
+    source = """
+        import os, threading
+        LOCK = threading.Lock()
+        def before(): LOCK.acquire()
+        def after(): LOCK.acquire()
+        os.register_at_fork(before=before, after_in_child=after, after_in_parent=LOCK.release)
+    """
+    write(cli, app="\n".join(line[8:] for line in source.splitlines()))
+    done = cli("audit", "app", "--json", "--fork-patience", "500ms", code=1)
+    [finding] = done.json["findings"]
+    assert finding["rule"] == "fork"
+    assert 'a copy hangs after fork: "' in finding["what"]
+    assert 'app.py", line 5 in after' in finding["what"]
+
+
+def test_audit_sees_a_fork_that_dies(cli: Cli) -> None:
+    write(cli, app="import os\nos.register_at_fork(after_in_child=os.abort)\n")
+    [finding] = cli("audit", "app", "--json", code=1).json["findings"]
+    assert (finding["rule"], finding["what"]) == (
+        "fork", "a copy died of SIGABRT in its fork hooks",
+    )  # fmt: skip
+
+
+def test_audit_sees_copies_that_are_alike(cli: Cli) -> None:
+    write(
+        cli,
+        app="import os, random\nos.register_at_fork(after_in_child=lambda: random.seed(1))\n",
+    )
+    [finding] = cli("audit", "app", "--json", code=1).json["findings"]
+    assert (finding["rule"], finding["what"]) == ("twins", "two copies draw the same from random")
+
+
+def test_audit_in_another_folder_and_interpreter_that_has_only_the_standard_library(
+    cli: Cli,
+) -> None:
+    folder = cli.folder / "elsewhere"
+    folder.mkdir()
+    (folder / "app.py").write_text(
+        "import sys\ntry:\n    import cyclopts\nexcept ImportError:\n    cyclopts = None\n"
+        "assert cyclopts is None, cyclopts\nassert sys.path[0].endswith('elsewhere'), sys.path\n"
+    )
+    python = getattr(sys, "_base_executable", sys.executable)
+    done = cli("audit", "app", "--cwd", "elsewhere", "--python", python, "--json")
+    assert done.json["ok"] is True
+
+
+def test_audit_without_modules_audits_the_fleet(cli: Cli) -> None:
+    write(cli, one="import two\n", two=HAZARDS["a_thread"][0], three="")
+    (cli.folder / "fleet.toml").write_text(
+        '[fleet]\nname = "shop"\n'
+        '[zygote.a]\npreload = ["one"]\nallow = { thread = "known to sleep" }\n'
+        '[zygote.b]\npreload = ["three"]\n'
+        '[worker.w]\nzygote = "a"\nrun = "one"\n'
+    )
+    done = cli("audit", "--json")
+    assert [(f["zygote"], f["module"], f["allowed"]) for f in done.json["findings"]] == [
+        ("a", "two", "known to sleep")
+    ]
+    assert [one["zygote"] for one in done.json["audited"]] == ["a", "b"]
+    json.dumps(done.json)
