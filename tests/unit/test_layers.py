@@ -31,7 +31,8 @@ OURS: dict[str, set[str]] = {
         *("control", "notify", "errors", "units"),
     },
     "zygote.client": {"control", "fleet.where", "fleet.model", "sys", "errors", "units"},
-    "zygote.cli": {"client", "control", "fleet", "audit", "sys", "errors", "units"},
+    "zygote.inspect": {"client", "control", "fleet.model", "wire", "sys", "errors", "units"},
+    "zygote.cli": {"client", "control", "fleet", "inspect", "audit", "sys", "errors", "units"},
 }
 THIRD: dict[str, set[str]] = {
     "zygote.child": {"setproctitle", "numpy", "torch"},
@@ -39,9 +40,13 @@ THIRD: dict[str, set[str]] = {
     "zygote.control": {"asyncvarlink"},
     "zygote.manager": {"asyncvarlink", "setproctitle"},
     "zygote.client": {"asyncvarlink", "psutil"},
+    "zygote.inspect": {"matplotlib"},
     "zygote.cli": {"cyclopts", "rich", "asyncvarlink"},
 }
-LAZY = ("zygote.cli", "zygote.client", "zygote.fleet", "decnet.cli", "decnet.run")
+LAZY = (
+    *("zygote.cli", "zygote.client", "zygote.fleet", "zygote.inspect"),
+    *("decnet.cli", "decnet.run"),
+)
 """Client programs and one-shot tools: a late import is paid by nobody after a fork."""
 
 

@@ -53,6 +53,9 @@ COMMANDS = {
         "logs": "Show what workers wrote.",
         "events": "Show what happened.",
     },
+    "Memory": {
+        "floor": "Measure what imports cost, and find out what to preload.",
+    },
     "More": {
         "audit": "Tell whether a process that imported something may be forked.",
         "run": "Run any Python program in a copy of a zygote, on this terminal.",
