@@ -80,7 +80,8 @@ def floor(
     prints the preload list that would save most.
     """
     if repeat < 1 or at_least < 1 or top < 0:
-        raise _usage("--repeat and --at-least are at least 1, --top at least 0", "")
+        raise _usage("--repeat and --at-least are at least 1, --top at least 0",
+                     "leave them out: --repeat 1 --at-least 2 --top 20")  # fmt: skip
     if from_running:
         if each or deep or plot or python or cwd or zygote:
             raise _usage("--from-running takes workers, --at-least and --json only",
