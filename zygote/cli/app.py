@@ -52,6 +52,7 @@ COMMANDS = {
         "status": "Tell how the manager, or a worker, is.",
         "logs": "Show what workers wrote.",
         "events": "Show what happened.",
+        "cow": "Tell why a worker's memory is not shared: causes and objects, by name.",
     },
     "Memory": {
         "floor": "Measure what imports cost, and find out what to preload.",

@@ -1,0 +1,309 @@
+"""Account for each private page of a process: which objects are on it, and what copied it.
+
+The main method reads both processes from outside: the heap's structure and the objects' types
+stand in their memory, so it works on any fork of a Python, and asks nobody. A witness then adds
+what memory alone does not say: whom a list, a str or a dict belongs to.
+
+A page that the zygote has too was copied by a write: it is divided evenly among what changed on
+it, since each change alone would have copied it. A page that the zygote has not is new: it is
+divided by the room that each block takes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from zygote.inspect import causes, layout, symbols
+from zygote.inspect.heap import FREE, HEAD, USED, Block, Heap
+from zygote.inspect.layout import POOL, Layout
+from zygote.inspect.memory import Memory, explained
+from zygote.inspect.objects import Decoder, Thing
+from zygote.inspect.regions import LIBRARY, STACKS, Region, Regions
+from zygote.sys import pagemap
+from zygote.sys.pagemap import PAGE, Mapping
+
+_ROOM = Thing("room in blocks not yet used")
+_BOOKS = Thing("the allocator's own")
+_SUSPECTS = 8
+
+
+class Ref(NamedTuple):
+    """An object or block that is to be named: where it is, and in which of the two processes."""
+
+    address: int
+    inherited: bool
+    is_object: bool
+    size: int
+    before: int
+    """Bytes of the block before the object."""
+
+
+class Share(NamedTuple):
+    """A part of a page's bytes.
+
+    Attributes:
+        what: a Ref, or what needs no more naming.
+        detail: of a table, the offset at which it changed; else 0.
+    """
+
+    size: float
+    cause: str
+    what: Ref | Thing
+    detail: int = 0
+
+
+@dataclass(slots=True)
+class Page:
+    """A private page and what it is put down to."""
+
+    address: int
+    region: Region
+    shares: list[Share]
+
+
+class Side:
+    """One of the two processes."""
+
+    def __init__(self, pid: int, layout: Layout) -> None:
+        self.pid = pid
+        with explained(pid):
+            self.maps = pagemap.read_maps(pid)
+        self.memory = Memory(pid)
+        self.decoder = Decoder(self.memory, layout)
+        self.heap = Heap(self.memory, self.decoder, self.maps)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """A process beside the one that it was forked from.
+
+    Args:
+        parent: None if that is gone, or of another generation.
+    """
+
+    child: Side
+    parent: Side | None
+    layout: Layout
+    pages: list[Page] = field(default_factory=list)
+    swapped: int = 0
+    regions: Regions = field(init=False)
+
+    def run(self) -> None:
+        """Look at every private page of the child."""
+        regions = self.regions = Regions(self.child.pid, self.child.maps)
+        with explained(self.child.pid):
+            private = pagemap.read_private(self.child.pid, self.child.maps)
+        for each in private:
+            self.swapped += each.swapped
+            for address in each.of_file:
+                region = regions.of(address)
+                shares = [Share(PAGE, causes.FILE, Thing("page of a file", "", region.name))]
+                self.pages.append(Page(address, region, shares))
+            inherited = self._inherited(each.mapping, each.anonymous)
+            for address, was in zip(each.anonymous, inherited, strict=True):
+                region = regions.of(address)
+                shares = self._copied(address, region) if was else self._new(address, region)
+                self.pages.append(Page(address, region, shares))
+
+    def forget(self) -> None:
+        """Drop the child's memory that was read; nothing more is to be named."""
+        self.child.memory.forget()
+
+    def _inherited(self, mapping: Mapping, addresses: array[int]) -> list[bool]:
+        """Whether the parent has a page at each address, too."""
+        if self.parent is None:
+            return [False] * len(addresses)
+        with explained(self.parent.pid):
+            return pagemap.read_present(self.parent.pid, addresses)
+
+    # A page that only the child has
+
+    def _new(self, address: int, region: Region) -> list[Share]:
+        if region.kind == STACKS:
+            return [Share(PAGE, causes.STACK, Thing(region.name))]
+        if region.kind == LIBRARY:
+            return self._of_library(address, region, range(0, PAGE, 8))
+        cause = causes.FRESH if self.parent else causes.ALONE
+        shares, at = [], address
+        while at < address + PAGE:
+            block = self.child.heap.block(at)
+            if block is None:
+                unknown = Thing("memory", "", region.name)
+                shares.append(Share(address + PAGE - at, causes.UNKNOWN, unknown))
+                break
+            size = min(block.end, address + PAGE) - at
+            shares.append(Share(size, *self._fresh(block, cause)))
+            at += size
+        return shares
+
+    def _fresh(self, block: Block, cause: str) -> tuple[str, Ref | Thing]:
+        if block.of == "frames":
+            return causes.STACK, Thing("frames of Python")
+        if block.state == FREE:
+            return cause, _ROOM
+        if block.state == HEAD:
+            return cause, _BOOKS
+        return cause, self._ref(self.child, block)
+
+    def _ref(self, side: Side, block: Block) -> Ref:
+        thing = side.heap.object_in(block)
+        at = thing or block.begin
+        return Ref(at, side is self.parent, bool(thing), block.end - at, at - block.begin)
+
+    # A page that both have
+
+    def _copied(self, address: int, region: Region) -> list[Share]:
+        assert self.parent
+        before, now = self.parent.memory.page(address), self.child.memory.page(address)
+        if before == now:
+            return self._unchanged(address, region)
+        one, two = array("Q", before), array("Q", now)
+        changed = [n * 8 for n, (a, b) in enumerate(zip(one, two, strict=True)) if a != b]
+        if region.kind == STACKS:
+            return [Share(PAGE, causes.STACK, Thing(region.name))]
+        if region.kind == LIBRARY:
+            return self._of_library(address, region, changed)
+        if not self._holds_anything(address):
+            # Room that the parent had kept for itself: the child would have needed a page anyway.
+            return self._new(address, region)
+        found: dict[tuple[str, Ref | Thing], int] = {}
+        at = 0
+        while at < len(changed):
+            block = self.parent.heap.block(address + changed[at])
+            end = block.end if block else address + PAGE
+            words = []
+            while at < len(changed) and address + changed[at] < end:
+                words.append(address + changed[at])
+                at += 1
+            for cause, what, detail in self._changes(block, words, region):
+                found.setdefault((cause, what), detail)
+        part = PAGE / len(found)
+        return [Share(part, cause, what, detail) for (cause, what), detail in found.items()]
+
+    def _holds_anything(self, address: int) -> bool:
+        """Whether the parent has anything on that page that is in use."""
+        assert self.parent
+        at = address
+        while at < address + PAGE:
+            block = self.parent.heap.block(at)
+            if block is None:
+                pool = address & -POOL
+                return not self._is_blank(pool) and self.parent.memory.page(address).count(0) < PAGE
+            if block.state == USED:
+                return True
+            at = block.end
+        return False
+
+    def _is_blank(self, pool: int) -> bool:
+        """The parent never used this stretch of pymalloc's: the child has a pool there."""
+        assert self.parent
+        return self.child.heap.pool(pool) is not None and self.parent.heap.pool(pool) is None
+
+    def _changes(
+        self, block: Block | None, words: list[int], region: Region
+    ) -> list[tuple[str, Ref | Thing, int]]:
+        """Causes of the changed words in a block of the parent's."""
+        assert self.parent
+        if block is None:
+            return [(causes.UNKNOWN, Thing("memory", "", region.name), 0)]
+        if block.of == "frames":
+            return [(causes.STACK, Thing("frames of Python"), 0)]
+        if block.state == HEAD:
+            return [(causes.HOLE, _BOOKS, 0)]
+        if block.state == FREE:
+            return [(causes.HOLE, what, 0) for what in self._fillers(words)]
+        ref = self._ref(self.parent, block)
+        if self._was_freed(ref, block):
+            return [(causes.HOLE, what, 0) for what in self._fillers(words)]
+        if not ref.is_object:
+            # What it is, only its owner knows: which word changed is looked at when that is known.
+            return [(causes.WRITTEN, ref, words[0] - ref.address)]
+        kind = self.parent.decoder.type_of(ref.address)
+        assert kind
+        length = self.parent.memory.word(ref.address + layout.VAR_SIZE)
+        before = ref.address - block.begin
+        found = dict.fromkeys(
+            causes.in_object(kind, before, word - ref.address, self.layout, length)
+            for word in words
+        )
+        return [(cause, ref, 0) for cause in found]
+
+    def _was_freed(self, ref: Ref, block: Block) -> bool:
+        """The child has something else there now, or nothing."""
+        child = self.child
+        now = child.heap.block(block.begin)
+        if now is None or now[:3] != block[:3]:
+            return True
+        if not ref.is_object:
+            return child.heap.object_in(now) != 0
+        assert self.parent
+        return child.decoder.type_of(ref.address) != self.parent.decoder.type_of(ref.address)
+
+    def _fillers(self, words: list[int]) -> list[Ref | Thing]:
+        """What the child has where its parent had nothing."""
+        found: dict[Ref | Thing, None] = {}
+        end = 0
+        for word in words:
+            if word < end:
+                continue
+            block = self.child.heap.block(word)
+            end = block.end if block else word + 16
+            used = block is not None and block.state == USED
+            found[self._ref(self.child, block) if used and block else _ROOM] = None
+        return list(found)
+
+    def _unchanged(self, address: int, region: Region) -> list[Share]:
+        """Written, and written back: the objects on the page whose counts move are the suspects."""
+        assert self.parent
+        if region.kind in (STACKS, LIBRARY):
+            what = Thing(region.name)
+            return [Share(PAGE, causes.STACK if region.kind == STACKS else causes.SAME, what)]
+        suspects: list[Ref | Thing] = []
+        others: list[Ref | Thing] = []
+        at = address
+        while at < address + PAGE:
+            block = self.parent.heap.block(at)
+            if block is None:
+                break
+            if block.state == USED:
+                ref = self._ref(self.parent, block)
+                counted = causes.may_have_counted(self.parent.memory.word(ref.address))
+                first_here = address <= ref.address < address + PAGE
+                (suspects if counted and first_here and ref.is_object else others).append(ref)
+            at = block.end
+        chosen = (suspects or others or [Thing("memory", "", region.name)])[:_SUSPECTS]
+        return [Share(PAGE / len(chosen), causes.SAME, what) for what in chosen]
+
+    # Data of libraries
+
+    def _of_library(self, address: int, region: Region, words: list[int] | range) -> list[Share]:
+        found: dict[tuple[str, Thing], None] = {}
+        end = 0
+        for word in words:
+            offset = address + word - region.base
+            if offset < end:
+                continue
+            symbol = symbols.find(region.path, offset)
+            end = symbol.offset + symbol.size if symbol else offset + 64
+            name = symbol.name if symbol else ""
+            if name == "_PyRuntime":
+                found[causes.STATE, Thing("_PyRuntime", "", region.name)] = None
+            elif symbol and name.endswith("_Type"):
+                cause = causes.REFCOUNT if offset == symbol.offset else causes.CACHE
+                found[cause, Thing("type", "", name)] = None
+            else:
+                found[causes.FILE, Thing("data of a library", region.name, name)] = None
+        part = PAGE / len(found)
+        return [Share(part, cause, what) for cause, what in found]
+
+
+def sizes(pages: list[Page]) -> Counter[str]:
+    """Bytes by cause."""
+    total: Counter[str] = Counter()
+    for page in pages:
+        for share in page.shares:
+            total[share.cause] += share.size  # type: ignore[assignment]
+    return total

@@ -1,0 +1,235 @@
+"""Give what lies on private pages the names that people know it by.
+
+Three sources, in this order: the object itself (functions, classes, code and modules carry their
+names); the witness, for what is the floor's; and who points at it, for what the process made
+itself: from each named thing the names go on to what stands in its body, and from there on. What
+only a library's data points at is that library's memory.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from zygote.inspect import causes, layout
+from zygote.inspect.compare import Comparison, Ref, Share, Side
+from zygote.inspect.objects import Thing
+from zygote.inspect.regions import LIBRARY
+
+Ask = Callable[[list[int]], dict[str, list[str]]]
+"""Gives {address: [type, module, name]} of what a witness knows; may raise ZygoteError."""
+
+_BODY_MOST = 1 << 20
+_STEPS = 6
+NAMELESS = "memory of C code"
+_PYTHON = re.compile(r"(lib)?python3")
+"""The interpreter itself: everything points there, to None and to the built-in types."""
+
+
+class Owner(NamedTuple):
+    """Whom something belongs to."""
+
+    module: str
+    name: str
+
+
+class Names:
+    """Names of what a comparison found.
+
+    Args:
+        ask: a witness; None where there is none to ask.
+        spread: let names go on to what the child made.
+    """
+
+    def __init__(self, comparison: Comparison, ask: Ask | None, *, spread: bool = True) -> None:
+        self._comparison = comparison
+        self._things: dict[Ref, Thing] = {}
+        refs = {
+            share.what
+            for page in comparison.pages
+            for share in page.shares
+            if isinstance(share.what, Ref)
+        }
+        for ref in refs:
+            self._things[ref] = self._of_itself(ref)
+        if ask:
+            self._by_witness(ask)
+        if spread:
+            self._by_holders()
+
+    def wanted(self) -> list[int]:
+        """Addresses of what is the floor's and has no name of its own."""
+        return sorted({ref.address for ref in self._unnamed()})
+
+    def thing(self, share: Share) -> tuple[str, Thing]:
+        """Cause and thing of a share, now that all is known that can be known."""
+        if not isinstance(share.what, Ref):
+            return share.cause, share.what
+        thing = self._things[share.what]
+        cause = share.cause
+        if cause == causes.WRITTEN and not share.what.is_object:
+            if thing.type.startswith(("keys of", "instance keys")):
+                cause = causes.in_keys(share.detail)
+                if cause == causes.WRITTEN and (key := self._key(share)):
+                    name = f"{thing.name}.{key}" if thing.name else key
+                    thing = thing._replace(name=name)
+            elif thing.type == NAMELESS:
+                cause = causes.UNKNOWN
+        return cause, thing
+
+    def _of_itself(self, ref: Ref) -> Thing:
+        if not ref.is_object:
+            return Thing("")
+        side = self._side(ref)
+        thing = side.decoder.thing(ref.address)
+        if not side.memory.word(ref.address) & 0xFFFFFFFF:
+            return Thing(f"dead {thing.type}, kept for reuse")
+        return thing
+
+    def _side(self, ref: Ref) -> Side:
+        if ref.inherited and self._comparison.parent:
+            return self._comparison.parent
+        return self._comparison.child
+
+    def _by_witness(self, ask: Ask) -> None:
+        if not (wanted := self.wanted()):
+            return
+        found = ask(wanted)
+        for ref in self._unnamed():
+            if answer := found.get(str(ref.address)):
+                kind, module, name = answer
+                self._things[ref] = Thing(kind or self._things[ref].type, module, name)
+
+    def _unnamed(self) -> list[Ref]:
+        return [ref for ref, thing in self._things.items() if ref.inherited and not thing.name]
+
+    # What the child made
+
+    def _by_holders(self) -> None:
+        """Let names go on from what has one to what stands in its body, in the child.
+
+        They go through containers only. An object of a class of its own is known by that class,
+        and so is what it holds.
+        """
+        places: dict[int, list[Ref]] = {}
+        for ref in self._things:
+            places.setdefault(ref.address, []).append(ref)
+        named = {ref for ref, thing in self._things.items() if thing.name}
+        self._spread(deque((ref, 0) for ref in named), named, places)
+        classes = {
+            ref
+            for ref, thing in self._things.items()
+            if ref not in named and thing.module and thing.type
+        }
+        known = named | classes
+        self._spread(deque((ref, 0) for ref in classes), known, places)
+        rest = {ref for ref in self._things if ref not in known and ref.is_object}
+        known |= rest
+        self._spread(deque((ref, 0) for ref in rest), known, places)
+        self._by_libraries(places, known)
+        for ref, thing in self._things.items():
+            if not thing.type:
+                self._things[ref] = Thing(NAMELESS, thing.module, thing.name)
+
+    def _spread(
+        self, todo: deque[tuple[Ref, int]], known: set[Ref], places: dict[int, list[Ref]]
+    ) -> None:
+        while todo:
+            holder, steps = todo.popleft()
+            thing = self._things[holder]
+            name = thing.name or (thing.type if thing.module else "")
+            for offset, word in self._body(holder):
+                for held in places.get(word, ()):
+                    if held in known:
+                        continue
+                    kind = self._things[held].type
+                    if not held.is_object:
+                        kind = _part(thing.type, offset)
+                    elif self._things[held].module or steps >= _STEPS:
+                        continue
+                    known.add(held)
+                    self._things[held] = Thing(kind, thing.module, name)
+                    todo.append((held, steps + 1))
+
+    def _body(self, ref: Ref) -> Iterable[tuple[int, int]]:
+        """Offset and value of the words of a thing in the child that may be addresses."""
+        if self._things[ref].type in ("str", "bytes", "int", "float"):
+            return
+        child = self._comparison.child
+        size = min(ref.size, _BODY_MOST)
+        if ref.is_object:
+            size = child.decoder.extent(ref.address, size)
+        elif self._things[ref].type.startswith("keys of"):
+            size = min(child.decoder.extent_of_keys(ref.address), size)
+        words = child.memory.words(ref.address, max(size // 8, 0))
+        for number, word in enumerate(words):
+            if word > 1 << 16 and not word & 7:
+                yield number * 8, word
+        if ref.before > layout.GC_HEAD:  # a managed dict, or its values, perhaps marked in bit 0
+            for offset in range(-ref.before, -layout.GC_HEAD, 8):
+                yield offset, child.memory.word(ref.address + offset) & ~7
+
+    def _by_libraries(self, places: dict[int, list[Ref]], known: set[Ref]) -> None:
+        """Blocks of C code: those that a library's data points at, or that point into one."""
+        child = self._comparison.child
+        regions = self._comparison.regions
+        blocks = {at: ref for at, refs in places.items() for ref in refs if ref not in known}
+        todo: deque[tuple[Ref, int]] = deque()
+        for mapping in child.maps:
+            region = regions.of(mapping.begin)
+            if region.kind == LIBRARY and mapping.writable and not _PYTHON.match(region.name):
+                raw = child.memory.slab(mapping.begin, mapping.end - mapping.begin)
+                for word in blocks.keys() & set(array("Q", raw[: len(raw) // 8 * 8])):
+                    self._give(blocks[word], region.name, todo, known)
+        sqlite = any("libsqlite3" in mapping.path for mapping in child.maps)
+        for ref in blocks.values():
+            if ref in known:
+                continue
+            if name := self._points_into(ref):
+                self._give(ref, name, todo, known)
+            elif sqlite and ref.size - 16 < self._side(ref).memory.word(ref.address) <= ref.size:
+                # SQLite keeps the size that was asked for before each of its blocks.
+                self._give(ref, "libsqlite3", todo, known)
+        self._spread(todo, known, places)
+
+    def _points_into(self, ref: Ref) -> str:
+        for _, word in zip(range(16), (word for _, word in self._body(ref)), strict=False):
+            mapping = self._comparison.child.heap.mapping(word)
+            if mapping and mapping.is_file:
+                name = self._comparison.regions.of(word).name
+                if not _PYTHON.match(name):
+                    return name
+        return ""
+
+    def _give(self, ref: Ref, library: str, todo: deque[tuple[Ref, int]], known: set[Ref]) -> None:
+        self._things[ref] = Thing("memory of a library", library, "")
+        known.add(ref)
+        todo.append((ref, 0))
+
+    def _key(self, share: Share) -> str:
+        """The key whose entry in a dict's keys was written."""
+        assert isinstance(share.what, Ref)
+        decoder = self._comparison.child.decoder
+        for key, _, offset in decoder.entries(share.what.address):
+            if offset <= share.detail < offset + 24:
+                return decoder.text(key)
+        return ""
+
+
+def _part(kind: str, offset: int) -> str:
+    """What a block is whose address stands at this offset of a thing of this type."""
+    if kind.startswith(("memory of", "keys of", "items of", "table of", "values of", "part of")):
+        return kind
+    if kind in ("set", "frozenset"):
+        return f"table of {kind}"
+    if offset < 0:
+        return f"values of {kind}"
+    parts = {layout.DICT_KEYS: "keys", layout.DICT_VALUES: "values"}
+    if kind == "list":
+        return "items of list"
+    if kind in ("dict", "OrderedDict", "defaultdict") and offset in parts:
+        return f"{parts[offset]} of {kind}"
+    return f"part of {kind}"
