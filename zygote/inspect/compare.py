@@ -46,13 +46,13 @@ class Share(NamedTuple):
 
     Attributes:
         what: a Ref, or what needs no more naming.
-        detail: of a table, the offset at which it changed; else 0.
+        offsets: of a block that is no object, where it changed.
     """
 
     size: float
     cause: str
     what: Ref | Thing
-    detail: int = 0
+    offsets: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ class Comparison:
     def _copied(self, address: int, region: Region) -> list[Share]:
         assert self.parent
         before, now = self.parent.memory.page(address), self.child.memory.page(address)
-        if before == now:
+        if before == now and (region.kind in (STACKS, LIBRARY) or self._holds_anything(address)):
             return self._unchanged(address, region)
         one, two = array("Q", before), array("Q", now)
         changed = [n * 8 for n, (a, b) in enumerate(zip(one, two, strict=True)) if a != b]
@@ -169,7 +169,7 @@ class Comparison:
         if not self._holds_anything(address):
             # Room that the parent had kept for itself: the child would have needed a page anyway.
             return self._new(address, region)
-        found: dict[tuple[str, Ref | Thing], int] = {}
+        found: dict[tuple[str, Ref | Thing], tuple[int, ...]] = {}
         at = 0
         while at < len(changed):
             block = self.parent.heap.block(address + changed[at])
@@ -178,10 +178,13 @@ class Comparison:
             while at < len(changed) and address + changed[at] < end:
                 words.append(address + changed[at])
                 at += 1
-            for cause, what, detail in self._changes(block, words, region):
-                found.setdefault((cause, what), detail)
+            for cause, what in self._changes(block, words, region):
+                offsets: tuple[int, ...] = ()
+                if cause == causes.WRITTEN and isinstance(what, Ref) and not what.is_object:
+                    offsets = tuple(word - what.address for word in words)
+                found.setdefault((cause, what), offsets)
         part = PAGE / len(found)
-        return [Share(part, cause, what, detail) for (cause, what), detail in found.items()]
+        return [Share(part, cause, what, offsets) for (cause, what), offsets in found.items()]
 
     def _holds_anything(self, address: int) -> bool:
         """Whether the parent has anything on that page that is in use."""
@@ -204,23 +207,23 @@ class Comparison:
 
     def _changes(
         self, block: Block | None, words: list[int], region: Region
-    ) -> list[tuple[str, Ref | Thing, int]]:
+    ) -> list[tuple[str, Ref | Thing]]:
         """Causes of the changed words in a block of the parent's."""
         assert self.parent
         if block is None:
-            return [(causes.UNKNOWN, Thing("memory", "", region.name), 0)]
+            return [(causes.UNKNOWN, Thing("memory", "", region.name))]
         if block.of == "frames":
-            return [(causes.STACK, Thing("frames of Python"), 0)]
+            return [(causes.STACK, Thing("frames of Python"))]
         if block.state == HEAD:
-            return [(causes.HOLE, _BOOKS, 0)]
+            return [(causes.HOLE, _BOOKS)]
         if block.state == FREE:
-            return [(causes.HOLE, what, 0) for what in self._fillers(words)]
+            return [(causes.HOLE, what) for what in self._fillers(words)]
         ref = self._ref(self.parent, block)
         if self._was_freed(ref, block):
-            return [(causes.HOLE, what, 0) for what in self._fillers(words)]
+            return [(causes.HOLE, what) for what in self._fillers(words)]
         if not ref.is_object:
             # What it is, only its owner knows: which word changed is looked at when that is known.
-            return [(causes.WRITTEN, ref, words[0] - ref.address)]
+            return [(causes.WRITTEN, ref)]
         kind = self.parent.decoder.type_of(ref.address)
         assert kind
         length = self.parent.memory.word(ref.address + layout.VAR_SIZE)
@@ -229,7 +232,7 @@ class Comparison:
             causes.in_object(kind, before, word - ref.address, self.layout, length)
             for word in words
         )
-        return [(cause, ref, 0) for cause in found]
+        return [(cause, ref) for cause in found]
 
     def _was_freed(self, ref: Ref, block: Block) -> bool:
         """The child has something else there now, or nothing."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from array import array
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from zygote.inspect import causes, layout
 from zygote.inspect.compare import Comparison, Ref, Share, Side
-from zygote.inspect.objects import Thing
+from zygote.inspect.objects import MODULE_DICT, Thing
 from zygote.inspect.regions import LIBRARY
 
 Ask = Callable[[list[int]], dict[str, list[str]]]
@@ -64,21 +65,36 @@ class Names:
         """Addresses of what is the floor's and has no name of its own."""
         return sorted({ref.address for ref in self._unnamed()})
 
-    def thing(self, share: Share) -> tuple[str, Thing]:
-        """Cause and thing of a share, now that all is known that can be known."""
+    def things(self, share: Share) -> list[tuple[str, Thing]]:
+        """Causes and things of a share, now that all is known that can be known."""
         if not isinstance(share.what, Ref):
-            return share.cause, share.what
+            return [(share.cause, share.what)]
         thing = self._things[share.what]
-        cause = share.cause
-        if cause == causes.WRITTEN and not share.what.is_object:
-            if thing.type.startswith(("keys of", "instance keys")):
-                cause = causes.in_keys(share.detail)
-                if cause == causes.WRITTEN and (key := self._key(share)):
-                    name = f"{thing.name}.{key}" if thing.name else key
-                    thing = thing._replace(name=name)
-            elif thing.type == NAMELESS:
-                cause = causes.UNKNOWN
-        return cause, thing
+        if share.offsets and thing.type.startswith(("keys of", "instance keys")):
+            found = list(dict.fromkeys(self._in_keys(share.what, thing, share.offsets)))
+            return found or [(causes.WRITTEN, thing)]
+        if share.cause == causes.WRITTEN and thing.type == NAMELESS:
+            return [(causes.UNKNOWN, thing)]
+        return [(share.cause, thing)]
+
+    def _in_keys(
+        self, ref: Ref, thing: Thing, offsets: tuple[int, ...]
+    ) -> Iterator[tuple[str, Thing]]:
+        """What the changed words in a dict's keys mean: one that is an entry's has its key."""
+        decoder = self._comparison.child.decoder
+        entries = [(begin, key) for key, _, begin in decoder.entries(ref.address)]
+        for offset in offsets:
+            cause = causes.in_keys(offset)
+            if cause != causes.WRITTEN:
+                yield cause, thing
+                continue
+            number = bisect_right(entries, (offset, 1 << 64)) - 1
+            if number < 0:  # the index or the number of entries: an entry has come or gone
+                continue
+            name = "" if thing.name == MODULE_DICT else thing.name
+            if key := decoder.text(entries[number][1]):
+                name = f"{name}.{key}" if name else key
+            yield cause, thing._replace(name=name)
 
     def _of_itself(self, ref: Ref) -> Thing:
         if not ref.is_object:
@@ -140,7 +156,7 @@ class Names:
         while todo:
             holder, steps = todo.popleft()
             thing = self._things[holder]
-            name = thing.name or (thing.type if thing.module else "")
+            name = thing.name or (thing.type if thing.module and holder.is_object else "")
             for offset, word in self._body(holder):
                 for held in places.get(word, ()):
                     if held in known:
@@ -208,15 +224,6 @@ class Names:
         self._things[ref] = Thing("memory of a library", library, "")
         known.add(ref)
         todo.append((ref, 0))
-
-    def _key(self, share: Share) -> str:
-        """The key whose entry in a dict's keys was written."""
-        assert isinstance(share.what, Ref)
-        decoder = self._comparison.child.decoder
-        for key, _, offset in decoder.entries(share.what.address):
-            if offset <= share.detail < offset + 24:
-                return decoder.text(key)
-        return ""
 
 
 def _part(kind: str, offset: int) -> str:

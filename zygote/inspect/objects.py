@@ -19,6 +19,8 @@ from zygote.inspect.memory import Memory
 _LONG = 120
 _MANY = 4000
 _INLINE = 256
+MODULE_DICT = "__dict__"
+"""The name of a module's dict, within the module."""
 HEAPTYPE, HAVE_GC = 1 << 9, 1 << 14
 
 
@@ -166,7 +168,7 @@ class Decoder:
         if kind.base == "dict":
             names = self.dict_names(address, "__name__", "__module__", "__qualname__", "__spec__")
             if "__spec__" in names and "__name__" in names:
-                return Thing("dict", names["__name__"], "__dict__")
+                return Thing("dict", names["__name__"], MODULE_DICT)
             if "__module__" in names:
                 return Thing("dict", names["__module__"], names.get("__qualname__", ""))
         return Thing(kind.name, kind.module if kind.module != "builtins" else "")

@@ -163,9 +163,11 @@ def build(pages: Iterable[Page], names: Names) -> Found:
     for page in pages:
         found: dict[Key, float] = defaultdict(float)
         for share in page.shares:
-            cause, thing = names.thing(share)
-            module = module_of(thing.module) if thing.type == "code" else thing.module
-            found[Key(cause, thing.type, module, thing.name, page.region.name)] += share.size / 1024
+            things = names.things(share)
+            kib = share.size / len(things) / 1024
+            for cause, thing in things:
+                module = module_of(thing.module) if thing.type == "code" else thing.module
+                found[Key(cause, thing.type, module, thing.name, page.region.name)] += kib
         for key, kib in found.items():
             total[key][0] += kib
             total[key][1] += kib if len(found) == 1 else 0
@@ -253,8 +255,10 @@ def from_dict(saved: Any, file: str) -> Report:
 @functools.cache
 def module_of(file: str) -> str:
     """The module of a source file, by the folders around it that are packages."""
+    if file.startswith("<frozen "):
+        return file[8:-1]
     if not file.startswith("/"):
-        return file.removeprefix("<frozen ").removesuffix(">")
+        return file
     path = Path(file)
     parts = [] if path.stem == "__init__" else [path.stem]
     folder = path.parent

@@ -36,7 +36,8 @@ _CODE_PASSES = 2
 _BATCH = 12
 _FROZEN = 10_000
 """More objects than Python 3.12 has frozen from the start."""
-_BODY_MOST = 1 << 12
+_MANAGED = 3 << 3
+"""Bits of tp_flags: two words before the collector's head are a dict's and weak references'."""
 _DESCRIPTORS = (
     GetSetDescriptorType,
     MemberDescriptorType,
@@ -107,7 +108,7 @@ class Census:
         for block, (holder, part) in holders.items():
             named = names.get(id(holder)) or self.name(holder)
             kind = type(holder)
-            module, name = named or (kind.__module__, "")
+            module, name = named or (kind.__module__.removeprefix("builtins"), "")
             found[block] = (f"{part} of {kind.__qualname__}", module, name)
         return found
 
@@ -175,15 +176,19 @@ class Census:
         for thing in self.objects:
             if id(thing) in self.ours:
                 continue
-            begin = (id(thing) - 32) >> 3
-            size = min(sys.getsizeof(thing, 0) if _is_plain(thing) else 0, _BODY_MOST)
-            size = max(size, type(thing).__basicsize__)
-            # The words before: a managed dict's values (3.11 and 3.12) and the collector's head.
-            body = _words[begin : begin + 4 + size // 8]
+            begin = id(thing) >> 3
+            kind = type(thing)
+            # Of those with items only tuples: their number is known without running code.
+            size = kind.__basicsize__ + (len(thing) * 8 if kind is tuple else 0)
+            body = _words[begin : begin + size // 8]
             if not blocks.isdisjoint(body):
                 for offset, word in enumerate(body):
                     if word in blocks and word not in found:
-                        found[word] = (thing, _part(thing, offset * 8 - 32))
+                        found[word] = (thing, _part(thing, offset * 8))
+            if kind.__flags__ & _MANAGED:  # a dict or its values, perhaps marked in the low bit
+                for word in _words[begin - 4 : begin - 2]:
+                    if word & ~7 in blocks and word & ~7 not in found:
+                        found[word & ~7] = (thing, "values")
         return found
 
 
@@ -276,11 +281,6 @@ def _rank(thing: Any) -> int:
     return 1 if type(thing) in (dict, list, tuple, set, frozenset) else 0
 
 
-def _is_plain(thing: Any) -> bool:
-    """Its size can be asked for without running anybody's code."""
-    return type(thing) in (tuple, FunctionType) or type(thing).__itemsize__ == 0
-
-
 def _part(thing: Any, offset: int) -> str:
     kind = type(thing)
     if issubclass(kind, dict):
@@ -291,7 +291,7 @@ def _part(thing: Any, offset: int) -> str:
         return "table"
     if issubclass(kind, type):
         return "instance keys" if offset > 800 else "part"
-    return "values" if offset < 0 else "part"
+    return "part"
 
 
 if __name__ == "__main__":
