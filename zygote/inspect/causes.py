@@ -12,7 +12,8 @@ differs from the zygote's page is asked where in which object it lies:
   floor's heap was filled, or something of the floor was freed;
 - anywhere else in an object: the program wrote a value.
 
-Two writes that undo each other leave no trace but the copy: a reference taken and given back.
+Two writes that undo each other leave no trace but the copy: a reference taken and given back. So
+do most of a collection's; where it changed many headers, such pages are put down to it.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ from zygote.sys.pagemap import PAGE, Mapping
 _ROOM = Thing("room in blocks not yet used")
 _BOOKS = Thing("the allocator's own")
 _SUSPECTS = 8
+_COLLECTED = 64
+"""Pages with changed headers from which on a collection must have visited everything."""
 
 
 class Ref(NamedTuple):
@@ -107,6 +109,31 @@ class Comparison:
                 region = regions.of(address)
                 shares = self._copied(address, region) if was else self._new(address, region)
                 self.pages.append(Page(address, region, shares))
+        self._put_down_to_collection()
+
+    def _put_down_to_collection(self) -> None:
+        """A collection visits every object, and leaves many headers with the bytes that they had.
+
+        Where it visibly changed many, the pages without a trace that hold objects of its are its
+        doing, too.
+        """
+        headers = sum(
+            any(share.cause == causes.GC_HEADER for share in page.shares) for page in self.pages
+        )
+        if headers < max(_COLLECTED, len(self.pages) // 10):
+            return
+        for page in self.pages:
+            visited = [
+                share.what
+                for share in page.shares
+                if share.cause == causes.SAME
+                and isinstance(share.what, Ref)
+                and share.what.is_object
+                and share.what.before
+            ]
+            if visited:
+                part = PAGE / len(visited)
+                page.shares = [Share(part, causes.GC_HEADER, what) for what in visited]
 
     def forget(self) -> None:
         """Drop the child's memory that was read; nothing more is to be named."""
