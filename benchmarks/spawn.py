@@ -29,7 +29,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.support.zygote_link import Zygote
+from zygote.fleet.model import ZygoteSpec
+from zygote.inspect.lone import LoneZygote
 
 FORK_GOAL = 1.5
 COLD_GOAL = 200.0
@@ -110,7 +111,8 @@ def measure(floor: str, n: int) -> dict[str, Any]:
     gc.disable()
     forker = Forker(floor)
     forks, spawns = [], []
-    with Zygote(preload=(floor,), env=clean_environment()) as zygote:
+    spec = ZygoteSpec("bench", (floor,), cwd=str(Path.cwd()))
+    with LoneZygote(spec, clean_environment()) as zygote:
         for _ in range(10):
             forker.fork()
             zygote.spawn_and_wait()

@@ -31,7 +31,9 @@ OURS: dict[str, set[str]] = {
         *("control", "notify", "errors", "units"),
     },
     "zygote.client": {"control", "fleet.where", "fleet.model", "sys", "errors", "units"},
-    "zygote.inspect": {"client", "control", "fleet.model", "wire", "sys", "errors", "units"},
+    "zygote.inspect": {
+        *("client", "control", "wire", "sys", "fleet.model", "fleet.words", "errors", "units"),
+    },
     "zygote.cli": {"client", "control", "fleet", "inspect", "audit", "sys", "errors", "units"},
 }
 THIRD: dict[str, set[str]] = {

@@ -56,6 +56,7 @@ COMMANDS = {
     },
     "Memory": {
         "floor": "Measure what imports cost, and find out what to preload.",
+        "bake": "Bake a floor to look at it, or stage by stage (--compare).",
     },
     "More": {
         "audit": "Tell whether a process that imported something may be forked.",

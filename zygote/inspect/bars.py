@@ -1,4 +1,4 @@
-"""Pictures of floors and bakes, as bars. Needs matplotlib (the extra `plot`)."""
+"""Pictures of floors, as bars. Needs matplotlib (the extra `plot`)."""
 
 from __future__ import annotations
 

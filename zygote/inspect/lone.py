@@ -1,0 +1,246 @@
+"""One zygote without a manager: baked, asked for workers, ended. For bakes that are only looked at.
+
+What the manager does on its end of the link, reduced to that (`zygote.wire.messages`). Workers are
+our own children, as they are the manager's: whoever makes one ends it.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from zygote.errors import ZygoteError
+from zygote.fleet.model import ZygoteSpec
+from zygote.sys import procfs
+from zygote.wire import messages
+from zygote.wire.messages import Kind, Packet
+
+IDLE = "import time; time.sleep(3600)"
+_MANAGERS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "PYTHONDONTWRITEBYTECODE")
+
+
+def environment(spec: ZygoteSpec, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What its zygote would have of the manager's, less what is the manager's alone.
+
+    Bytecode is always written: uncompiled imports would falsify memory and time.
+    """
+    kept = {k: v for k, v in environ.items() if k not in _MANAGERS}
+    return {**kept, **spec.env}
+
+
+class LoneZygote:
+    """A real zygote process; a context manager that bakes, and leaves no zygote behind.
+
+    Args:
+        env: of the zygote and its workers.
+        spawn_path: as the zygote's own option.
+        output: descriptor for what zygote and workers print; stays the caller's.
+        tell: called with each stage of the bake and its detail.
+    Attributes:
+        baked: the report of the bake.
+        pid: of the zygote.
+    Raises:
+        ZygoteError: on entering: it cannot be started, or baked within `spec.bake_timeout`; the
+            traceback of the fleet's code is a note of it.
+    """
+
+    def __init__(
+        self,
+        spec: ZygoteSpec,
+        env: Mapping[str, str],
+        *,
+        spawn_path: str = "auto",
+        output: int = 2,
+        tell: Callable[[str, str], None] = lambda _stage, _detail: None,
+    ) -> None:
+        self.spec, self.env, self.spawn_path = spec, dict(env), spawn_path
+        self.baked: dict[str, Any] = {}
+        self.pid = 0
+        self._output, self._tell = output, tell
+
+    def __enter__(self) -> Self:
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._link.settimeout(self.spec.bake_timeout)
+        with theirs:
+            self._start(theirs.fileno())
+        try:
+            self._bake()
+        except BaseException:
+            self._process.kill()
+            self.__exit__()
+            raise
+        self._link.settimeout(None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._link.close()
+        self._process.wait()
+
+    def spawn(self, code: str = IDLE) -> tuple[int, float]:
+        """Start one worker; its pid, and the seconds from the request to its code's first line.
+
+        Raises:
+            ZygoteError: a step of its set-up failed.
+        """
+        report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        null = os.open(os.devnull, os.O_RDWR)
+        record = os.memfd_create("record")
+        spawn_id = uuid.uuid4()
+        fds = (null, null, self._output, theirs.fileno(), record)
+        body = json.dumps(self._body(code, spawn_id)).encode()
+        before = time.monotonic()
+        packet = Packet(Kind.SPAWN, spawn_id.bytes, body=body, fds=fds)
+        try:
+            socket.send_fds(self._link, [messages.encode(packet)], list(fds))
+            theirs.close()
+            answer = self._receive()
+            raw = report.recv(65536)
+        finally:
+            theirs.close()
+            report.close()
+            os.close(null)
+            os.close(record)
+        for fd in answer.fds:
+            os.close(fd)
+        said = json.loads(raw or b"{}")
+        if not said.get("up"):
+            raise ZygoteError(f"a worker's set-up failed: {said or answer.body.decode()}")
+        return answer.pid, said["monotonic"] - before
+
+    def spawn_and_wait(self) -> float:
+        """Start one worker, kill it, reap it; the seconds until its code ran."""
+        pid, seconds = self.spawn()
+        pidfd = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        select.select([pidfd], [], [])
+        os.waitid(os.P_PID, pid, os.WEXITED)
+        os.close(pidfd)
+        return seconds
+
+    def end(self, pid: int) -> None:
+        """Kill a worker and wait for its end."""
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+    def measure(self, code: str, mark: Path, timeout: float) -> procfs.Memory:
+        """The memory of a worker, taken once its code has made the file `mark`; it is then ended.
+
+        Raises:
+            ZygoteError: it ended before that, or took longer than `timeout` seconds.
+        """
+        pid, _ = self.spawn(code)
+        deadline = time.monotonic() + timeout
+        try:
+            while not mark.exists():
+                stat = procfs.read_stat(pid)
+                if stat is None or stat.is_zombie:
+                    raise ZygoteError(
+                        "a measured worker ended before its work was done",
+                        code="worker-ended", hint="its traceback is above",
+                    )  # fmt: skip
+                if time.monotonic() > deadline:
+                    raise ZygoteError(
+                        f"a measured worker was not done within {timeout:g} s",
+                        code="worker-hangs", hint="give it less work: --rounds 1",
+                    )  # fmt: skip
+                time.sleep(0.01)
+            mark.unlink()
+            figures = procfs.read_memory(pid)
+            assert figures is not None
+            return figures
+        finally:
+            self.end(pid)
+
+    def _start(self, link: int) -> None:
+        python = self.spec.python or sys.executable
+        words = (
+            python, "-m", "zygote.forkserver", "--link", str(link), "--name", self.spec.name,
+            "--generation", "1", "--spawn-path", self.spawn_path,
+        )  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                words, env=self.env, cwd=self.spec.cwd or None, pass_fds=[link], process_group=0,
+                stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
+            )  # fmt: skip
+        except OSError as error:
+            self._link.close()
+            raise ZygoteError(
+                f"cannot start zygote '{self.spec.name}' with {python} in {self.spec.cwd}: "
+                f"{error.strerror}",
+                code="no-interpreter", errno=error.errno or 0, place=self.spec.place,
+                hint="`python` and `cwd` of the zygote name what there is",
+            ) from None  # fmt: skip
+        self.pid = self._process.pid
+
+    def _bake(self) -> None:
+        body = json.dumps({"spec": asdict(self.spec)}).encode()
+        self._link.send(messages.encode(Packet(Kind.BAKE, body=body)))
+        stage = detail = ""
+        while True:
+            try:
+                packet = self._receive()
+            except TimeoutError:
+                raise ZygoteError(
+                    f"cannot bake zygote '{self.spec.name}': {stage} {detail}".rstrip()
+                    + f" was not done within {self.spec.bake_timeout:g} s",
+                    code="bake-timeout", step=stage, place=self.spec.place,
+                    hint="give it more time with bake_timeout",
+                ) from None  # fmt: skip
+            parts = json.loads(packet.body)
+            if packet.kind is Kind.PROGRESS:
+                stage, detail = parts["stage"], parts["detail"]
+                self._tell(stage, detail)
+            elif packet.kind is Kind.BAKED:
+                self.baked = parts
+                return
+            elif packet.kind is Kind.BAKE_FAILED:
+                error = ZygoteError.from_dict(parts)
+                error.place = error.place or self.spec.place
+                error.add_note(str(parts.get("traceback", "")))
+                raise error
+
+    def _receive(self) -> Packet:
+        """The next packet; descriptors that came with it are in it."""
+        data, ancillary, _, _ = self._link.recvmsg(messages.MAX_PACKET, socket.CMSG_SPACE(64 * 4))
+        fds = array.array("i")
+        for _, _, raw in ancillary:
+            fds.frombytes(raw)
+        if not data:
+            raise ZygoteError(f"zygote '{self.spec.name}' ended", code="zygote-died")
+        return messages.decode(data, tuple(fds))
+
+    def _body(self, code: str, spawn_id: uuid.UUID) -> dict[str, Any]:
+        return {
+            "worker": "lone",
+            "run": {"kind": "command", "target": code},
+            "args": [],
+            "path0": None,
+            "env": self.env,
+            "cwd": self.spec.cwd or "/",
+            "umask": 0o022,
+            "session": "new",
+            "rlimits": {},
+            "nice": None,
+            "oom_score_adj": None,
+            "affinity": None,
+            "uid": None,
+            "gid": None,
+            "groups": None,
+            "capabilities": None,
+            "no_new_privs": False,
+            "title": "lone",
+            "spawn_id": spawn_id.hex,
+            "fds": ["stdin", "stdout", "stderr", "report", "record"],
+        }
