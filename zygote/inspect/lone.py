@@ -72,7 +72,6 @@ class LoneZygote:
 
     def __enter__(self) -> Self:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._link.settimeout(self.spec.bake_timeout)
         with theirs:
             self._start(theirs.fileno())
         try:
@@ -188,7 +187,9 @@ class LoneZygote:
         body = json.dumps({"spec": asdict(self.spec)}).encode()
         self._link.send(messages.encode(Packet(Kind.BAKE, body=body)))
         stage = detail = ""
+        deadline = time.monotonic() + self.spec.bake_timeout
         while True:
+            self._link.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 packet = self._receive()
             except TimeoutError:
