@@ -124,7 +124,7 @@ def test_bake_refuses_what_makes_no_sense(cli: Cli, words: tuple[str, ...]) -> N
 def test_rows_add_every_stage_once_in_one_order_for_tool_and_benchmark() -> None:
     rows = bakes.rows_of(ZygoteSpec("floor"))
     assert rows["nothing"] == () and set(list(rows.values())[-1]) == set(BAKE_STAGES)
-    assert [name for name in rows][1:] == [f"+ {name}" for name in bakes.order()]
+    assert list(rows)[1:] == [f"+ {name}" for name in bakes.order()]
     assert bakes.rows_of(benchmark.SPEC) == rows
     some = bakes.rows_of(ZygoteSpec("floor", bake=("warm", "freeze")))
     assert list(some) == ["nothing", "+ freeze", "+ warm"]

@@ -7,6 +7,7 @@ our own children, as they are the manager's: whoever makes one ends it.
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import select
@@ -210,6 +211,8 @@ class LoneZygote:
                 error = ZygoteError.from_dict(parts)
                 error.place = error.place or self.spec.place
                 error.add_note(str(parts.get("traceback", "")))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(2)  # it prints the same, and ends
                 raise error
 
     def _receive(self) -> Packet:
