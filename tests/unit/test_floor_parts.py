@@ -6,12 +6,14 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from zygote.inspect import late
 from zygote.inspect.floor import Blamed, by_package, modules_of
 from zygote.inspect.late import UnreadableError
+from zygote.inspect.memory import Memory
 from zygote.inspect.propose import Cost, Proposal, order, propose
 
 LETTERS = sys.getsizeof("") - 1
@@ -19,8 +21,8 @@ LETTERS = sys.getsizeof("") - 1
 
 @pytest.fixture
 def read() -> Iterator[late.Read]:
-    with late.Memory(os.getpid()) as read:
-        yield read
+    with closing(Memory(os.getpid())) as memory:
+        yield memory.slab
 
 
 def names(read: late.Read, found: object) -> list[str]:

@@ -54,12 +54,12 @@ COMMANDS = {
         "events": "Show what happened.",
         "cow": "Tell why a worker's memory is not shared: causes and objects, by name.",
     },
-    "Memory": {
+    "Floors": {
         "floor": "Measure what imports cost, and find out what to preload.",
+        "audit": "Tell whether a process that imported something may be forked.",
         "bake": "Bake a floor to look at it, or stage by stage (--compare).",
     },
     "More": {
-        "audit": "Tell whether a process that imported something may be forked.",
         "run": "Run any Python program in a copy of a zygote, on this terminal.",
         "help": "Explain a subject: memory, exit-codes, …",
     },

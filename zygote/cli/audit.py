@@ -26,15 +26,20 @@ from zygote.units import format_seconds, parse_seconds
 
 def audit(
     modules: Annotated[
-        list[str], Parameter(help="What to import. Default: each zygote of the fleet file.")
+        list[str],
+        Parameter(
+            show_default=False, help="What to import. Default: each zygote of the fleet file."
+        ),
     ] = [],  # noqa: B006
     /,
     *,
     warm: Annotated[
-        list[str], Parameter(help="A function to call then, module:function; repeatable.")
+        list[str],
+        Parameter(show_default=False, help="A function to call then, module:function; repeatable."),
     ] = [],  # noqa: B006
     allow: Annotated[
-        list[str], Parameter(help="RULE=REASON: accept what a rule finds; repeatable.")
+        list[str],
+        Parameter(show_default=False, help="RULE=REASON: accept what a rule finds; repeatable."),
     ] = [],  # noqa: B006
     python: Annotated[
         str, Parameter(help="Another interpreter, which need not have this package.")

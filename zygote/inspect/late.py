@@ -15,15 +15,11 @@ Nobody has to believe that: `names` is first tried on the clone, which knows the
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterable, Sequence
 
-from zygote.errors import ZygoteError
-from zygote.inspect.subject import not_allowed
-
 Read = Callable[[int, int], bytes]
-"""Bytes at an address: (address, size); fewer where nothing is mapped."""
+"""Bytes at an address: (address, size); fewer where nothing is mapped (`Memory.slab`)."""
 
 _DICT = struct.Struct("=6Q")
 _KEYS = struct.Struct("=qBBBxIqq")
@@ -36,36 +32,6 @@ NOT_TO_IMPORT = frozenset(("__main__", "__mp_main__"))
 
 class UnreadableError(Exception):
     """What is at that address is no dict as we know it, or changes too fast."""
-
-
-class Memory:
-    """Another process's memory, to read only: no page of it is copied or written.
-
-    Raises:
-        ZygoteError: not-allowed; gone.
-    See: proc_pid_mem(5). Needs the same user and Yama's consent, or CAP_SYS_PTRACE.
-    """
-
-    def __init__(self, pid: int) -> None:
-        try:
-            self._fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        except PermissionError as error:
-            raise not_allowed(pid, error) from None
-        except OSError as error:
-            raise ZygoteError(f"process {pid} is gone", code="gone") from error
-
-    def __enter__(self) -> Read:
-        return self.read
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-    def read(self, address: int, size: int) -> bytes:
-        """As `Read`."""
-        try:
-            return os.pread(self._fd, size, address)
-        except (OSError, OverflowError):
-            return b""
 
 
 def names(read: Read, address: int, letters: int) -> list[str]:

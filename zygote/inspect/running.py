@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from zygote.client.api import BlockingClient
 from zygote.control.interface import WorkerState, ZygoteState
 from zygote.errors import Exit, ZygoteError
 from zygote.inspect import late
-from zygote.inspect.late import Memory, UnreadableError
+from zygote.inspect.late import UnreadableError
+from zygote.inspect.memory import Memory, explained
 from zygote.inspect.propose import Cost, Proposal, order, propose
-from zygote.inspect.subject import Clone, not_allowed
+from zygote.inspect.subject import Clone
 
 _NOWHERE = "zygote_floor_no_such_module"
 
@@ -84,10 +86,10 @@ def _of_zygote(
                 )
                 continue
             try:
-                with Memory(worker.pid or 0) as read:
-                    if late.type_at(read, address) != kind:
+                with closing(Memory(worker.pid or 0)) as memory:
+                    if late.type_at(memory.slab, address) != kind:
                         raise UnreadableError("sys.modules is not where its zygote has it")
-                    found = late.names(read, address, letters)
+                    found = late.names(memory.slab, address, letters)
             except UnreadableError as error:
                 unread[worker.name] = str(error)
             except ZygoteError as error:
@@ -108,10 +110,10 @@ def _of_zygote(
 
 def _check(pid: int, address: int, letters: int, baked: list[str]) -> int:
     """Read the clone's own modules and compare with what it says; the address of type dict."""
-    with Memory(pid) as read:
+    with closing(Memory(pid)) as memory:
         try:
-            if late.names(read, address, letters) == baked:
-                return late.type_at(read, address)
+            if late.names(memory.slab, address, letters) == baked:
+                return late.type_at(memory.slab, address)
         except UnreadableError:
             pass
     raise ZygoteError(
@@ -159,12 +161,8 @@ def _costs(clone: Clone, wanted: Sequence[str], tell: Callable[[str], None]) -> 
 
 
 def _cwd(pid: int) -> str:
-    try:
+    with explained(pid):
         return os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115 - a string is wanted
-    except PermissionError as error:
-        raise not_allowed(pid, error) from None
-    except OSError:
-        return "/"
 
 
 def as_json(proposals: Sequence[Proposal]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any, Self
 from zygote.client.wire import Wire
 from zygote.errors import ZygoteError
 from zygote.inspect import probe
+from zygote.inspect.memory import explained
 from zygote.sys import procfs
 
 TIMEOUT = 300.0
@@ -78,10 +79,8 @@ class Subject:
         Raises:
             ZygoteError: it is gone, or another user's.
         """
-        try:
+        with explained(self.pid):
             memory = procfs.read_memory(self.pid)
-        except PermissionError as error:
-            raise not_allowed(self.pid, error) from None
         if memory is None:
             raise self._died("memory")
         return memory
@@ -244,20 +243,6 @@ class Clone(Subject):
 def without_bytecode_switch(env: Mapping[str, str]) -> dict[str, str]:
     """An environment in which modules are compiled once, not at each import."""
     return {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
-
-
-def not_allowed(pid: int, error: OSError) -> ZygoteError:
-    """What reading another process's memory needs."""
-    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
-    yama = scope.read_text().strip() if scope.exists() else "0"
-    return ZygoteError(
-        f"cannot look into the memory of process {pid}: {os.strerror(error.errno or 1)}",
-        code="not-allowed",
-        hint="be root, or its user with kernel.yama.ptrace_scope = 0"
-        + (f" (it is {yama})" if yama != "0" else ""),
-        errno=error.errno or 0,
-        exit_code=5,
-    )
 
 
 def _is_end(report: dict[str, Any]) -> bool:
