@@ -185,6 +185,73 @@ def test_audit_json_has_its_keys(found: Any) -> None:
         assert finding["severity"] in ("refuse", "warn")
 
 
+REAL = {
+    # module: (its source, {(rule, a part of what is found): a part of the remedy})
+    "real_numpy": (
+        "import numpy",
+        {("thread", "of native code"): "OPENBLAS_NUM_THREADS", ("fork-handler", "openblas"): ""},
+    ),
+    "real_grpc": (
+        "import grpc\nKEPT = grpc.insecure_channel('127.0.0.1:1')",
+        {
+            ("client", "a gRPC channel to dns:///127.0.0.1:1"): "make channels",
+            ("thread", "of native code"): "make channels",
+            ("fd", "anon_inode:[eventpoll]"): "make channels",
+        },
+    ),
+    "real_prometheus": (
+        "import prometheus_client\nKEPT = prometheus_client.Counter('x', 'y')",
+        {("fd", "/counter_"): "PROMETHEUS_MULTIPROC_DIR", ("shared-memory", "/counter_"): ""},
+    ),
+    "real_scheduler": (
+        "from apscheduler.schedulers.background import BackgroundScheduler\n"
+        "KEPT = BackgroundScheduler()\nKEPT.start()",
+        {("thread", "thread 'APScheduler'"): "call start() in the one worker that schedules"},
+    ),
+    "real_sentry": (
+        "import sentry_sdk\n"
+        "sentry_sdk.init(dsn='http://key@127.0.0.1:1/1', auto_enabling_integrations=False)",
+        {
+            ("sdk", "Sentry was started"): "sentry_sdk.init() at the start of each worker",
+            ("exit-callback", "AtexitIntegration"): "sentry_sdk.init()",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One audit of real libraries, used in the way that breaks."""
+    folder = tmp_path_factory.mktemp("real")
+    for name, (source, _) in REAL.items():
+        (folder / f"{name}.py").write_text(source + "\n")
+    (folder / "metrics").mkdir()
+    env = {"OPENBLAS_NUM_THREADS": "2", "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics")}
+    return Cli(folder)("audit", *REAL, "--json", code=1, **env).json
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_audit_finds_what_real_libraries_leave_behind(real: Any, name: str) -> None:
+    owner = "numpy._core._multiarray_umath" if name == "real_numpy" else name
+    for (rule, what), remedy in REAL[name][1].items():
+        module = "" if rule == "fork-handler" else owner
+        matching = [
+            f
+            for f in real["findings"]
+            if (f["rule"], f["module"]) == (rule, module) and what in f["what"]
+        ]
+        assert matching, [f for f in real["findings"] if f["rule"] == rule]
+        assert all(remedy in f["remedy"] for f in matching)
+
+
+def test_audit_finds_nothing_to_refuse_in_the_same_libraries_imported(cli: Cli) -> None:
+    done = cli(
+        "audit", "numpy", "grpc", "prometheus_client", "apscheduler.schedulers.background",
+        "sentry_sdk", "--json", OPENBLAS_NUM_THREADS="1",
+    )  # fmt: skip
+    assert done.json["ok"] is True
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)

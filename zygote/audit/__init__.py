@@ -27,10 +27,10 @@ from zygote.audit import (
     threads,
 )
 from zygote.audit.blame import Ledger
-from zygote.audit.report import AuditRefusedError, Finding, judge
+from zygote.audit.report import AuditRefusedError, Finding, explain, judge
 from zygote.audit.rules import RULES
 
-__all__ = ["RULES", "AuditRefusedError", "Finding", "Ledger", "judge", "look", "study"]
+__all__ = ["RULES", "AuditRefusedError", "Finding", "Ledger", "explain", "judge", "look", "study"]
 
 
 def look(link_fd: int, ledger: Ledger) -> list[Finding]:

@@ -28,12 +28,14 @@ class Registration(NamedTuple):
 
     Attributes:
         module: the module whose code called it.
+        importer: the module whose import made it so; "" outside of imports.
     """
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     module: str
+    importer: str = ""
 
     @property
     def standard(self) -> bool:
@@ -50,12 +52,18 @@ KEPT: list[Registration] = []
 _register = atexit.register
 _unregister = atexit.unregister
 _recording = False
+_importer: Callable[[], str] = str
 
 
-def record() -> None:
-    """Record from now on. Idempotent."""
-    global _recording
+def record(importer: Callable[[], str] | None = None) -> None:
+    """Record from now on. Idempotent.
+
+    Args:
+        importer: gives the module that is being imported; from now on.
+    """
+    global _importer, _recording
     _recording = True
+    _importer = importer or _importer
     atexit.register = _recorder
     atexit.unregister = _forgetter
 
@@ -74,8 +82,9 @@ def disown() -> None:
 
 def stop() -> None:
     """Record no more. Idempotent."""
-    global _recording
+    global _importer, _recording
     _recording = False
+    _importer = str
     atexit.register = _register
     atexit.unregister = _unregister
 
@@ -84,7 +93,7 @@ def _recorder(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Cal
     _register(function, *args, **kwargs)
     if _recording:
         module = sys._getframe(1).f_globals.get("__name__", "")
-        RECORDED.append(Registration(function, args, kwargs, str(module)))
+        RECORDED.append(Registration(function, args, kwargs, str(module), _importer()))
     return function
 
 

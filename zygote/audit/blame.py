@@ -21,7 +21,7 @@ from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from zygote.audit import state
+from zygote.audit import atexits, state
 from zygote.audit.children import child_pids
 from zygote.audit.environ import Watch
 from zygote.sys.fds import open_fds
@@ -75,6 +75,7 @@ class Ledger:
         finder = _Finder(self)
         sys.meta_path.insert(0, finder)
         try:
+            atexits.record(self.running)
             with self.environ.on():
                 yield
         finally:

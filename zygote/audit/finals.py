@@ -17,16 +17,17 @@ from zygote.audit.report import Finding
 
 def look(registered: Iterable[Registration] = RECORDED) -> list[Finding]:
     """One finding for each module that registered callbacks of its own."""
-    by_module: dict[str, dict[str, None]] = {}
+    by_module: dict[str, dict[str, str]] = {}
     for entry in registered:
         if not entry.standard:
-            name = _name(entry.function).removeprefix(f"{entry.module}.")
-            by_module.setdefault(entry.module, {})[name] = None
+            module = entry.importer or entry.module
+            name = _name(entry.function).removeprefix(f"{module}.")
+            by_module.setdefault(module, {})[name] = entry.module
     return [
         Finding(
             "exit-callback",
             f"registers {', '.join(names)} to run at exit",
-            remedy=known.remedy(module),
+            remedy=known.remedy(*names.values(), module),
             module=module,
         )
         for module, names in by_module.items()

@@ -39,7 +39,7 @@ LIBRARIES = (
         "a channel or server starts threads of its C core, whose locks a clone finds held; its own "
         "support for forks has deadlocked (grpc/grpc#15334, #22624)",
         "importing grpc is safe: make channels, stubs and servers in the worker",
-        comms=("grpc_", "event_engine", "timer_manager", "resolver-exec", "default-execu"),
+        comms=("grpc_", "event_engine", "lifeguard", "timer_manager", "resolver-exec"),
     ),
     Known(
         "OpenBLAS",

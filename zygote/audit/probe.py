@@ -15,7 +15,7 @@ from importlib import import_module
 from inspect import isawaitable
 from typing import Any, NamedTuple
 
-from zygote.audit import atexits, environ, look, mappings, study, twins
+from zygote.audit import atexits, environ, explain, look, mappings, study, twins
 from zygote.audit.blame import Ledger
 from zygote.audit.report import Finding
 
@@ -65,7 +65,6 @@ def run(order: Order, tell: Callable[[str, str], None]) -> dict[str, Any]:
     """
     sys.path[:0] = [order.cwd, *order.path]
     gc.disable()  # as in a zygote: nothing that an import made is collected unseen
-    atexits.record()
     ledger = Ledger()
     before, since = len(sys.modules), time.monotonic()
     with ledger.imports():
@@ -100,7 +99,7 @@ def _findings(order: Order, ledger: Ledger, tell: Callable[[str, str], None]) ->
     tell("fork", "two copies")
     # What a worker does on its way; late: it must not be among what the program imported.
     import_module("zygote.child.inherited")
-    return found + twins.look(patience=order.fork_patience, stacks=True)
+    return explain(found) + twins.look(patience=order.fork_patience, stacks=True)
 
 
 def _import(name: str) -> None:

@@ -61,6 +61,31 @@ def excuse(found: Iterable[Finding], allow: Mapping[str, str]) -> list[Finding]:
     return sorted(excused, key=lambda finding: not finding.refused)
 
 
+def explain(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings; what one library did in a module has that library's remedy throughout.
+
+    A channel of gRPC shows as an object that tells its type, and as threads, sockets and eventfds
+    that do not.
+    """
+    findings = list(findings)
+    told: dict[str, set[str]] = {}
+    for finding in findings:
+        if finding.module and finding.remedy != TABLE[finding.rule].remedy:
+            told.setdefault(finding.module, set()).add(finding.remedy)
+    return [
+        replace(finding, remedy=next(iter(remedies)))
+        if finding.rule in _SILENT
+        and finding.remedy == TABLE[finding.rule].remedy
+        and len(remedies := told.get(finding.module, set())) == 1
+        else finding
+        for finding in findings
+    ]
+
+
+_SILENT = ("thread", "socket", "fd", "child-process")
+"""Rules of the kernel's things, which do not tell what they belong to."""
+
+
 def judge(spec: ZygoteSpec, found: Iterable[Finding]) -> list[Finding]:
     """The accepted findings: warnings, and what the fleet file allows.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zygote.audit import known
+from zygote.audit.atexits import RECORDED
 from zygote.audit.report import Finding
 
 
@@ -26,8 +27,16 @@ def look() -> list[Finding]:
         if active:
             library = known.find(name)
             what = f"{library.name if library else name} was started"
-            found.append(Finding("sdk", what, remedy=known.remedy(name), module=""))
+            found.append(Finding("sdk", what, remedy=known.remedy(name), module=_starter(library)))
     return found
+
+
+def _starter(library: known.Known | None) -> str:
+    """Whose import did it, told by the exit callbacks that these libraries register."""
+    for entry in RECORDED:
+        if library is not None and known.find(entry.module) is library:
+            return entry.importer
+    return ""
 
 
 _ACTIVE: dict[str, Callable[[Any], bool]] = {

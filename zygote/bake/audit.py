@@ -32,4 +32,5 @@ def run(bake: Bake) -> str:
 
 
 def _found(bake: Bake) -> list[audit.Finding]:
-    return [*audit.look(bake.link_fd, bake.ledger), *bake.studied, *bake.twins]
+    found = [*audit.look(bake.link_fd, bake.ledger), *bake.studied, *bake.twins]
+    return audit.explain(found)
