@@ -191,12 +191,30 @@ LIBRARIES = (
         "call ray.init() or make the Client in the worker",
     ),
     Known(
-        "polars and pyarrow",
-        ("polars", "pyarrow"),
-        "a pool of native threads is started by the first operation; a clone waits for it for ever",
-        "import it, but compute nothing before the fork",
-        comms=("polars-", "jemalloc_bg_thd", "Io-", "Cpu-"),
-        variables=("POLARS_MAX_THREADS", "ARROW_IO_THREADS", "OMP_NUM_THREADS"),
+        "pyarrow",
+        ("pyarrow",),
+        "the jemalloc in it starts a thread when it is loaded, its pools with the first operation",
+        'env = { JE_ARROW_MALLOC_CONF = "background_thread:false" } in [zygote.NAME], and no '
+        "operation before the fork",
+        variables=("JE_ARROW_MALLOC_CONF", "ARROW_IO_THREADS", "OMP_NUM_THREADS"),
+    ),
+    Known(
+        "polars",
+        ("polars", "_polars_runtime_32", "_polars_runtime_64", "_polars_runtime_compat"),
+        "importing it starts threads, its pool of threads comes with the first operation, and its "
+        "documentation says that it deadlocks after a fork",
+        "import it in the worker",
+        comms=("polars-",),
+        variables=("_RJEM_MALLOC_CONF", "POLARS_MAX_THREADS"),
+    ),
+    Known(
+        "jemalloc",
+        (),
+        "its background thread purges memory; 5.2 and older have deadlocked at forks "
+        "(jemalloc/jemalloc#2019, #2402)",
+        'env = { MALLOC_CONF = "background_thread:false" } in [zygote.NAME], or without LD_PRELOAD',
+        comms=("jemalloc_bg_thd", "libjemalloc"),
+        variables=("MALLOC_CONF",),
     ),
     Known(
         "gevent and eventlet",

@@ -7,6 +7,7 @@ may do what a zygote may not: read libraries as a whole, and fork to see whether
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
 import traceback
@@ -59,14 +60,14 @@ def run(order: Order, tell: Callable[[str, str], None]) -> dict[str, Any]:
         tell: called with (stage, detail) before each step.
     Returns:
         {"python": version, "modules": how many were imported, "seconds": what imports and
-        warm-ups took, "findings"}.
+        warm-ups took, "rss": bytes that they added, "findings"}.
     Raises:
         ProbeError: something cannot be imported or called.
     """
     sys.path[:0] = [order.cwd, *order.path]
     gc.disable()  # as in a zygote: nothing that an import made is collected unseen
     ledger = Ledger()
-    before, since = len(sys.modules), time.monotonic()
+    before, since, resident = len(sys.modules), time.monotonic(), _resident()
     with ledger.imports():
         for name in order.modules:
             tell("import", name)
@@ -77,7 +78,7 @@ def run(order: Order, tell: Callable[[str, str], None]) -> dict[str, Any]:
             with ledger.during(entry):
                 _call(entry)
     seconds = time.monotonic() - since
-    count = len(sys.modules) - before
+    count, grown = len(sys.modules) - before, _resident() - resident
     atexits.stop()
     tell("look", f"{count} modules")
     gc.collect()
@@ -85,6 +86,7 @@ def run(order: Order, tell: Callable[[str, str], None]) -> dict[str, Any]:
         "python": sys.version.partition(" ")[0],
         "modules": count,
         "seconds": round(seconds, 3),
+        "rss": grown,
         "findings": [finding.as_dict() for finding in _findings(order, ledger, tell)],
     }
 
@@ -100,6 +102,12 @@ def _findings(order: Order, ledger: Ledger, tell: Callable[[str, str], None]) ->
     # What a worker does on its way; late: it must not be among what the program imported.
     import_module("zygote.child.inherited")
     return explain(found) + twins.look(patience=order.fork_patience, stacks=True)
+
+
+def _resident() -> int:
+    """Bytes of this process that are in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _import(name: str) -> None:

@@ -28,7 +28,7 @@ def look(ledger: Ledger) -> list[Finding]:
         found.append(Finding("signal", f"{name}: a handler of native code"))
     if now["timers"] > first["timers"]:
         count = now["timers"] - first["timers"]
-        found.append(Finding("timer", f"{count} POSIX timers (timer_create) that are armed"))
+        found.append(Finding("timer", f"{count} POSIX timers (timer_create)"))
     if now["oom_score_adj"] != first["oom_score_adj"]:
         was = first["oom_score_adj"]
         what = f"oom_score_adj {now['oom_score_adj']} (was {was})"

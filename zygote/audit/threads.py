@@ -36,7 +36,7 @@ def _finding(number: int, module: str) -> Finding:
     else:
         runs = _work(thread)
         what = f"thread '{thread.name}' (id {number})" + (f", running {runs}" if runs else "")
-    remedy = known.remedy(runs, f"comm:{comm}", module)
+    remedy = known.remedy(runs, module, f"comm:{comm}")
     return Finding("thread", what, remedy=remedy, module=module)
 
 

@@ -44,6 +44,9 @@ def reseed() -> None:
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()  # the global RandomState, from the kernel's entropy
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.seed()  # the generators of all devices, from the kernel's entropy
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         # One key for all workers would let each talk to the managers of all others.

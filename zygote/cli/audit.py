@@ -153,7 +153,7 @@ def _as_json(results: list[dict[str, Any]], refused: bool) -> dict[str, Any]:
     }
 
 
-_KEYS = ("name", "zygote", "python", "modules", "seconds")
+_KEYS = ("name", "zygote", "python", "modules", "seconds", "rss")
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -168,7 +168,8 @@ def _show(result: dict[str, Any]) -> None:
         if some
     )
     render.heading(
-        f"{result['name']}: {verdict}{counts} ({result['modules']} modules in {took})",
+        f"{result['name']}: {verdict}{counts} ({result['modules']} modules, "
+        f"{result['rss'] / 1e6:.1f} MB, {took})",
         "bold red" if refused else "bold green",
     )
     for word, style, some in (

@@ -22,6 +22,7 @@ from zygote.sys.logfile import read_tail
 from zygote.units import format_seconds, spell_bytes
 
 LOG_LINES = 10
+FINDINGS = 5
 _RUNNING = ("ready", "up", "starting", "stopping")
 
 
@@ -94,10 +95,19 @@ def show_zygote(zygote: ZygoteState, row: Row) -> None:
         ("baked", baked, ""),
         ("spawn path", zygote.spawn_path, ""),
         ("stages", "\n".join(zygote.stages), "dim"),
+        ("audit", "\n".join(shortened(zygote.findings)), "yellow"),
         ("memory", memory(row), ""),
         ("log", zygote.log, ""),
         ("error", with_hint(zygote.error, zygote.hint), "red"),
     ])  # fmt: skip
+
+
+def shortened(findings: list[str]) -> list[str]:
+    """The first few lines; `zygotectl audit` has all of them, each with its remedy."""
+    more = len(findings) - FINDINGS
+    if more <= 0:
+        return findings
+    return [*findings[:FINDINGS], f"and {more} more: {current.program} audit tells them all"]
 
 
 def show_worker(worker: WorkerState, row: Row) -> None:

@@ -57,6 +57,7 @@ class ZygoteState:
     bake_seconds: float | None = None
     modules: int = 0
     stages: list[str] = field(default_factory=list)  # "freeze: 212345 objects", one line a stage
+    findings: list[str] = field(default_factory=list)  # "warning RULE: …" of its audit
     log: str = ""
     error: str = ""
     hint: str = ""

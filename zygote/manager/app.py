@@ -136,7 +136,12 @@ class App:
 
     def zygote_states(self) -> list[ZygoteState]:
         """All zygotes."""
-        return [slot.state() for slot in self._running.zygotes.slots.values()]
+        works = self._running
+        specs = [worker.unit.spec for worker in works.workers.all()]
+        return [
+            slot.state([spec for spec in specs if spec.zygote == name], self._env)
+            for name, slot in works.zygotes.slots.items()
+        ]
 
     def worker_states(self, names: list[str] | None) -> list[WorkerState]:
         """Workers in start order.

@@ -8,11 +8,13 @@ growing delays; meanwhile the spawns that need it wait, and say what they wait f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from zygote.control.interface import ZygoteState
 from zygote.errors import ZygoteError
-from zygote.fleet.model import ZygoteSpec
+from zygote.fleet.model import WorkerSpec, ZygoteSpec
+from zygote.manager import findings
 from zygote.manager.zygote import Shop, Zygote
 
 _RETRY_FIRST = 0.5
@@ -83,8 +85,15 @@ class Slot:
         if self.current:
             self.current.close()
 
-    def state(self) -> ZygoteState:
-        """For `status`."""
+    def state(
+        self, workers: Iterable[WorkerSpec] = (), env: Mapping[str, str] = MappingProxyType({})
+    ) -> ZygoteState:
+        """For `status`.
+
+        Args:
+            workers: those that are copies of it.
+            env: what it inherits.
+        """
         zygote, report = self.current, self.current.report if self.current else {}
         word = "baking"
         if zygote and zygote.ready:
@@ -106,6 +115,7 @@ class Slot:
             bake_seconds=None if seconds is None else float(seconds),
             modules=int(report.get("modules", 0)),
             stages=zygote.stage_lines() if zygote else [],
+            findings=findings.lines(self.spec, report, workers, env),
             log=self._shop.log_path(self.spec.name),
             error=self.error.message if self.error else "",
             hint=self.error.hint if self.error else "",
