@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import socket
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 
-import decnet.bus.client  # noqa: F401
-from decnet.decoys.catalogue import KINDS, parse_instance
-from decnet.decoys.spool import Spool
+from decnet.bus.broker import Broker
+from decnet.context import Context, conduct, open_context
+from decnet.decoys.catalogue import KINDS, worker_name
 from decnet.settings import Settings
-from decnet.workers.decoy import house_of
+from decnet.workers import decoy
 
 # What a visitor says to each kind, from the first word to the last, in one go.
 SCRIPTS: dict[str, bytes] = {
@@ -40,32 +40,50 @@ SERVERS: dict[str, Any] = {
 
 
 def warm() -> None:
-    """One visit to each kind, in memory: a key exchange, a password, a command, a page.
+    """Each kind's whole life, in memory: it starts, is visited, and ends.
 
     Ciphers and key exchanges are set up by the first connection, and most of asyncssh's code is
-    run by it; done here, every decoy shares that. The keys made for it are thrown away. Leaves no
-    thread, socket or loop behind.
+    run by it; done here, every decoy shares that, and the code of its own start as well. The keys
+    made for it are thrown away. Leaves no thread, socket or loop behind.
     """
-    with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
-        asyncio.run(_exercise(Path(folder)))
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
+            asyncio.run(_exercise(Path(folder)))
+    finally:
+        logging.disable(level)
 
 
 async def _exercise(folder: Path) -> None:
-    settings = Settings.from_env({"DECNET_STATE_DIR": str(folder)})
-    for kind, server in SERVERS.items():
-        spool = Spool(folder, "warm", lambda: None)
-        try:
-            house = house_of(settings, parse_instance(kind), spool)
-            sock = socket.create_server(("127.0.0.1", 0))
-            sock.setblocking(False)
-            async with server.serve(sock, house):
-                port = sock.getsockname()[1]
-                if kind == "ssh":
-                    await _visit_ssh(port)
-                else:
-                    await _visit(port, SCRIPTS[kind])
-        finally:
-            spool.close()
+    ports = {f"{kind.variable}": "0" for kind in KINDS.values()}
+    settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), **ports})
+    broker = Broker(settings.bus_socket)
+    await broker.start()
+    try:
+        for kind in (*SERVERS, "ssh"):  # the second time with a key that is there
+            await _live(kind, settings)
+    finally:
+        await broker.stop()
+
+
+async def _live(kind: str, settings: Settings) -> None:
+    """One decoy from its start to its end, as a worker has it."""
+    ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def visited(ctx: Context) -> None:
+        # What it would tell the manager has the port that the kernel chose.
+        setattr(ctx, "ready", lambda said: ready.set_result(int(said.rpartition(":")[2])))  # noqa: B010
+        await decoy.main(ctx)
+
+    async with open_context(worker_name(kind), settings, database=False, notifies=False) as ctx:
+        running = asyncio.create_task(conduct(ctx, visited))
+        await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            await (_visit_ssh(ready.result()) if kind == "ssh"
+                   else _visit(ready.result(), SCRIPTS[kind]))  # fmt: skip
+        ctx.stop("the rehearsal is over")
+        await running
 
 
 async def _visit_ssh(port: int) -> None:

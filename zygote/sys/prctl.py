@@ -7,6 +7,8 @@ Facts about prctl(2), for the operations used here:
 - PR_GET_TID_ADDRESS gives the address that glibc handed to set_tid_address(2): the word in its
   thread descriptor where it keeps the thread's id. EINVAL where the kernel has no
   CONFIG_CHECKPOINT_RESTORE.
+- PR_SET_PDEATHSIG is sent when the thread that made us ends; a clone does not inherit it, and exec
+  keeps it.
 - PR_SET_CHILD_SUBREAPER (3.4) is not inherited; orphans below us become our children.
 - PR_SET_THP_DISABLE (3.15) is inherited by clones and kept across exec.
 - PR_SET_NO_NEW_PRIVS (3.5) is inherited and can never be taken back.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+_SET_DEATH_SIGNAL = 1
 _SET_NAME = 15
 _SET_CHILD_SUBREAPER = 36
 _GET_CHILD_SUBREAPER = 37
@@ -39,6 +42,14 @@ _prctl_text.argtypes = [ctypes.c_int, ctypes.c_char_p, *[ctypes.c_ulong] * 3]
 def set_name(name: str) -> None:
     """Name this thread (of a one-threaded process: the process), cut to 15 bytes."""
     _prctl_text(_SET_NAME, name.encode()[:15], 0, 0, 0)  # cannot fail
+
+
+def set_death_signal(number: int) -> None:
+    """Get this signal when our parent ends; a parent that has ended already sends none.
+
+    See: PR_SET_PDEATHSIG(2const).
+    """
+    _call(_SET_DEATH_SIGNAL, number)
 
 
 def set_child_subreaper(on: bool = True) -> None:

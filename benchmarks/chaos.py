@@ -1,0 +1,386 @@
+"""Kill anything, at random, under load: who else dies, what is lost, how long until it is back?
+
+    .venv/bin/python benchmarks/chaos.py [--kills 1000] [--seed 7] [--rate 6] [--json]
+
+The whole honeypot fleet runs while scripted attackers visit its decoys. A plan from the seed kills
+the manager (started again by this program, as systemd would), zygotes, the bus, workers and
+decoys, by SIGKILL, SIGSEGV and SIGBUS, some in pairs within milliseconds; in between it stops
+processes for a while, takes their descriptors, floods the control socket, locks the database and
+fills the disk. The same seed is the same plan; how the processes race is the machine's.
+
+    kills       by target
+    collateral  processes that died without having been hit, and restarts that no kill explains
+    lost        deeds that a decoy had answered, and that are not in the database
+    doubled     rows beyond the first for a deed, and profiles that count more events than there are
+    ghosts      processes that nobody answers for, at the end
+    leaked      descriptors, state files, cgroups and sockets that should not be there, at the end
+    recovery_ms from the kill to ready again; `alone`: where nothing else was down in that moment
+
+start_limit is off: so many kills would be a reason to give up. Exit code 0 only where collateral,
+lost, doubled, ghosts and leaked are all empty and everybody is ready at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.support import chaos_blows, chaos_watch
+from benchmarks.support.chaos_blows import Blow, Dealer
+from benchmarks.support.chaos_watch import Keeper, Watch, count_fds
+from decnet.db.engine import Database
+from decnet.load.crowd import Tally, Target, plan, send
+from decnet.load.fleet import targets
+from decnet.load.outcome import Outcome, Watcher, last_log_id, settled
+from decnet.run.__main__ import FLEET, surroundings
+from decnet.run.prepare import prepare
+from decnet.settings import Settings
+
+DISK_MB = 256
+OPEN_MOST = 10
+"""Processes that may be down at once before the next blow waits."""
+CROWD_SECONDS = 60.0
+SETTLE_SECONDS = 180.0
+FD_SLACK = 6
+"""Descriptors that a worker may have more than at first: connections that come and go."""
+
+
+def say(line: str) -> None:
+    """Progress, for people."""
+    print(f"chaos.py: {line}", file=sys.stderr, flush=True)
+
+
+async def chaos(given: argparse.Namespace, disk: Path | None) -> dict[str, Any]:
+    """Start, strike, wait, count, stop."""
+    settings = Settings.from_env()
+    settings.prepare()
+    prepare()
+    runtime = Path(os.environ["ZYGOTE_RUNTIME_DIR"])
+    fleet = settings.state_dir.parent / "fleet.toml"
+    fleet.write_text(fleet_text(given.quick_bake))
+    argv = [*chaos_watch.python(), "--fleet", str(fleet), "--runtime-dir", str(runtime)]
+    keeper = Keeper(argv, dict(os.environ), runtime.parent / "manager.log")
+    say("starting the fleet …")
+    keeper.start()
+    await keeper.answer()
+    watch = Watch(keeper, runtime / "control.sock")
+    watching = asyncio.create_task(watch.run())
+    try:
+        await until(lambda: watch.settled, "the fleet is not ready")
+        return await strike(given, settings, watch, disk)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await watch.close()
+        await keeper.stop()
+
+
+async def strike(
+    given: argparse.Namespace, settings: Settings, watch: Watch, disk: Path | None
+) -> dict[str, Any]:
+    """All blows, with a crowd about; then the counts."""
+    assert settings.db_file
+    faults = [f for f in chaos_blows.FAULTS if f != "disk" or disk] if given.faults else []
+    blows = chaos_blows.plan(given.seed, given.kills, names_of(watch), faults)
+    fds = {name: count_fds(w.pid or 0) for name, w in watch.workers.items()}
+    fds["manager"] = count_fds(watch.keeper.pid)
+    database = Database(settings.db_url)
+    await database.open()
+    stopped, began = asyncio.Event(), time.monotonic()
+    watcher = Watcher(settings, await last_log_id(database))
+    following = asyncio.create_task(watcher.follow())
+    try:
+        found = await targets(watch.socket, settings)
+        crowd = asyncio.create_task(visit(found, settings.decoy_host, given, stopped))
+        dealer = Dealer(watch, settings.db_file, disk)
+        counts = await deal_all(blows, dealer, watch, given.kills)
+        took = time.monotonic() - began
+        stopped.set()
+        tally = await crowd
+        say(f"{len(watch.hits)} kills in {took:.0f} s; waiting until all is well …")
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: watch.settled, "not everybody is back")
+        outcome = await settled(database, tally, watcher, SETTLE_SECONDS)
+        await asyncio.sleep(2)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await database.close()
+    left = leaked(watch, fds)
+    ghosts = watch.ghosts()
+    watch.ending = True
+    in_time = await watch.keeper.stop()
+    left += after_stop(watch) + ([] if in_time else ["the manager did not stop in time"])
+    return report(given, watch, outcome, tally, counts, took, ghosts, left, faults)
+
+
+async def visit(
+    found: list[Target], host: str, given: argparse.Namespace, stopped: asyncio.Event
+) -> Tally:
+    """One crowd after the other until stopped; what all of them know."""
+    whole = Tally()
+    turn = 0
+    while not stopped.is_set():
+        turn += 1
+        steps = plan(found, CROWD_SECONDS, given.rate, given.seed * 10_000 + turn)
+        tally = await send(steps, host, stopped)
+        whole.done |= tally.done
+        whole.failed |= tally.failed
+        whole.sources |= tally.sources
+    return whole
+
+
+async def deal_all(blows: list[Blow], dealer: Dealer, watch: Watch, kills: int) -> Counter[str]:
+    """Deal the blows, the next as soon as its victims are there; blows by kind."""
+    counts: Counter[str] = Counter()
+    waiting, dealt, told = list(blows), 0, 0
+    while waiting:
+        if len(watch.down()) >= OPEN_MOST:
+            try:
+                await until(lambda: len(watch.down()) < OPEN_MOST, "too many stay down")
+            except TimeoutError:
+                break
+        # In the plan's order, but for those whose victim is just not there.
+        blow = next((b for b in waiting if all(dealer.find(v) for v in b.victims)), None)
+        if blow is None:
+            await asyncio.sleep(0.05)
+            continue
+        waiting.remove(blow)
+        if blow.what != "kill":
+            chaos_blows.lines(say, blow)
+        dealt += await dealer.deal(blow)
+        counts[blow.what] += 1
+        if dealt * 20 // kills != told:
+            told = dealt * 20 // kills
+            say(f"{dealt} of {kills} kills; collateral {len(watch.collateral)}")
+        await asyncio.sleep(blow.pause)
+    return counts
+
+
+async def until(condition: Any, what: str, seconds: float = SETTLE_SECONDS) -> None:
+    """Wait for it.
+
+    Raises:
+        TimeoutError: says what did not come about.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            say(f"after {seconds:.0f} s: {what}")
+            raise TimeoutError(what)
+        await asyncio.sleep(0.05)
+
+
+def names_of(watch: Watch) -> dict[str, list[str]]:
+    """Kind of target -> process names, in an order that does not depend on the machine."""
+    names: dict[str, list[str]] = {kind: [] for kind in chaos_blows.SHARES}
+    for process in watch.live.values():
+        names[process.kind].append(process.name)
+    return {kind: sorted(found) for kind, found in names.items()}
+
+
+def leaked(watch: Watch, before: dict[str, int]) -> list[str]:
+    """What there is more of than there was, now that all is quiet."""
+    found = []
+    for name, worker in watch.workers.items():
+        now = count_fds(worker.pid or 0)
+        if now > before.get(name, now) + FD_SLACK:
+            found.append(f"descriptors of {name}: {before[name]} at first, {now} now")
+    now = count_fds(watch.keeper.pid)
+    if now > before["manager"] + FD_SLACK:
+        found.append(f"descriptors of the manager: {before['manager']} at first, {now} now")
+    state = watch.socket.parent / "state"
+    for path in state.glob("*.json"):
+        if path.stem not in watch.workers:
+            found.append(f"state file {path.name} of nobody")
+    leaves = {Path(w.cgroup) for w in watch.workers.values() if w.cgroup}
+    for base in {leaf.parent for leaf in leaves}:
+        for group in base.glob("worker.*"):
+            if group not in leaves:
+                found.append(f"cgroup {group}")
+    return found
+
+
+def after_stop(watch: Watch) -> list[str]:
+    """What a fleet that was stopped in order has left."""
+    watch.workers, watch.zygotes = {}, {}
+    left = [f"after the stop: {ghost}" for ghost in watch.ghosts()]
+    runtime = watch.socket.parent
+    return left + [f"after the stop: {p.name}" for p in runtime.glob("*.sock")]
+
+
+def report(
+    given: argparse.Namespace, watch: Watch, outcome: Outcome, tally: Tally,
+    counts: Counter[str], took: float, ghosts: list[str], left: list[str], faults: list[str],
+) -> dict[str, Any]:  # fmt: skip
+    """The whole of it, as JSON has it."""
+    hits = Counter(hit.name for hit in watch.hits)
+    restarts = [
+        f"{name}: {w.restarts} restarts, {hits[name]} kills"
+        for name, w in watch.workers.items() if w.restarts > hits[name]
+    ]  # fmt: skip
+    back = [hit for hit in watch.hits if hit.recovered is not None]
+    kinds = [kind for kind in chaos_blows.SHARES if any(h.kind == kind for h in back)]
+    return {
+        "kills": dict(Counter(hit.kind for hit in watch.hits)),
+        "faults": {k: n for k, n in counts.items() if k != "kill"},
+        "collateral": watch.collateral + restarts,
+        "sent": outcome.sent,
+        "stored": outcome.stored,
+        "profiled": outcome.profiled,
+        "shown": outcome.shown,
+        "lost": outcome.lost,
+        "doubled": outcome.doubled,
+        "unanswered": outcome.unanswered,
+        "ghosts": ghosts,
+        "leaked": left,
+        "zygotes_gone_with_manager": watch.went_along,
+        "not_back": [hit.name for hit in watch.hits if hit.recovered is None],
+        "recovery_ms": {
+            "all": spread([h.recovered - h.at for h in back if h.recovered]),
+            "alone": {
+                kind: spread([h.recovered - h.at for h in back
+                              if h.recovered and h.kind == kind and not h.busy])
+                for kind in kinds
+            },
+        },
+        "manager_starts": watch.keeper.starts,
+        "seconds": round(took, 1),
+        "seed": given.seed,
+        "rate": given.rate,
+        "quick_bake": given.quick_bake,
+        "not_done": not_done(given, faults),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }  # fmt: skip
+
+
+def not_done(given: argparse.Namespace, faults: list[str]) -> dict[str, str]:
+    """Faults that this run did not have, and why."""
+    found = {}
+    if not given.faults:
+        found["faults"] = "--no-faults"
+    elif "disk" not in faults:
+        found["disk"] = "a small file system cannot be mounted here (it takes root)"
+    found["clock"] = "the machine's clock is not ours to move: tests/unit/test_clock_jumps.py"
+    return found
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """In milliseconds; {} of nothing. Looked at every 100 ms, so that much may be too much."""
+    if not seconds:
+        return {}
+    ordered = sorted(second * 1e3 for second in seconds)
+    return {
+        "p50": round(ordered[len(ordered) // 2]),
+        "p99": round(ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]),
+        "max": round(ordered[-1]),
+        "count": len(ordered),
+    }
+
+
+def fleet_text(quick_bake: bool) -> str:
+    """The shipped fleet, which never gives up on a worker."""
+    text = FLEET.read_text().replace("[defaults]\n", "[defaults]\nstart_limit = 0\n")
+    if quick_bake:
+        for name in ("floor", "decoy", "packet"):
+            text = text.replace(f"[zygote.{name}]\n", f'[zygote.{name}]\nbake = ["freeze"]\n')
+    return text
+
+
+@contextlib.contextmanager
+def small_disk() -> Iterator[Path | None]:
+    """A file system of `DISK_MB` in memory, or None where it cannot be mounted."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        disk = Path(folder)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0700", "chaos", folder]
+        if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+            yield None
+            return
+        try:
+            yield disk
+        finally:
+            subprocess.run(["umount", "-l", folder], check=False)
+
+
+def ok(result: dict[str, Any]) -> bool:
+    """Whether nothing happened but what was asked for."""
+    bad = ("collateral", "lost", "doubled", "ghosts", "leaked", "not_back")
+    return not any(result[name] for name in bad) and result["sent"] == result["profiled"]
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table."""
+    for kind, count in result["kills"].items():
+        alone = result["recovery_ms"]["alone"].get(kind, {})
+        times = (
+            f"ready again after {alone['p50']} ms (p50), {alone['p99']} ms (p99)" if alone else ""
+        )
+        print(f"  {kind:9}{count:6} kills   {times}")
+    for name in ("sent", "stored", "profiled", "shown", "lost", "doubled", "unanswered"):
+        print(f"  {name:9}{result[name]:6}")
+    for name in ("collateral", "ghosts", "leaked", "not_back"):
+        print(f"  {name:10}{len(result[name]):5}")
+        for line in result[name]:
+            print(f"    {line}")
+    if not ok(result):
+        print(f"  again: benchmarks/chaos.py --kills {sum(result['kills'].values())} "
+              f"--seed {result['seed']}")  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=7, help="the same seed is the same plan")
+    parser.add_argument("--rate", type=float, default=6.0, help="deeds a second, on average")
+    parser.add_argument("--no-faults", dest="faults", action="store_false", help="kills alone")
+    parser.add_argument("--quick-bake", action="store_true", help="zygotes freeze, and no more")
+    parser.add_argument("--keep", type=Path, help="copy logs and database here at the end")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args()
+    with surroundings(scratch=True) as env, small_disk() as disk:
+        if disk:
+            (disk / "fleet").mkdir()
+            env |= {"DECNET_STATE_DIR": str(disk / "fleet" / "state")}
+        os.environ.update(env, DECNET_MUTATE_INTERVAL="0")
+        try:
+            result = asyncio.run(chaos(given, disk))
+        finally:
+            if given.keep:
+                keep(given.keep)
+    print(json.dumps(result)) if given.json else show(result)
+    return 0 if ok(result) else 1
+
+
+def keep(goal: Path) -> None:
+    """What one wants to look at afterwards."""
+    import shutil
+
+    goal.mkdir(parents=True, exist_ok=True)
+    for name in ("ZYGOTE_RUNTIME_DIR", "DECNET_STATE_DIR"):
+        source = Path(os.environ[name])
+        ignore = shutil.ignore_patterns("*.sock", "*.lock", "ballast")
+        shutil.copytree(source, goal / source.name, ignore=ignore, dirs_exist_ok=True)
+    log = Path(os.environ["ZYGOTE_RUNTIME_DIR"]).parent / "manager.log"
+    shutil.copy(log, goal / log.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,317 @@
+"""A thousand live decoys on one small machine: memory, start, stop, `ps`, the idle manager, leaks.
+
+    .venv/bin/python benchmarks/thousand.py [--n 1000] [--rounds 3] [--json]
+
+A fleet of the bus and N decoys (ssh, http, ftp, telnet, smtp and redis in equal parts), each a
+process with a port, a log and, where cgroups can be had, a limit of its own. Every decoy is then
+visited by a real client. In each further round all decoys are stopped and started again.
+
+    memavailable_mb  by how much MemAvailable fell from before the manager's start to N visited
+                     decoys: kernel memory, page tables, manager and zygote included. Others on the
+                     machine move it too: back_mb is by how much it rose again after the stop
+    per_worker_mb    memavailable_mb by N
+    pss_mb           PSS of all processes, from smaps_rollup; pagetables_mb: their page tables
+    start_s, down_s  from "start them" to all ready; from `down` to the manager's end
+    ps_s             `zygotectl ps` from its start to its end, best of three (ps_json_s: --json)
+    top_s            `zygotectl top --once`, which looks twice, 0.3 s apart
+    manager_cpu_percent  of one CPU, over 20 s in which nobody asks anything
+    answered         decoys that answered their client as they should
+
+Goals are those of 1,000 decoys; exit code 1 where one is missed, which is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import asyncssh
+
+from benchmarks.support.chaos_watch import count_fds
+from decnet.decoys.catalogue import worker_name
+from decnet.load import deeds
+from decnet.run.manager import Manager, running
+from decnet.run.ports import free_ports
+from decnet.settings import Settings
+from zygote.errors import ZygoteError
+from zygote.sys import procfs
+
+KINDS = ("ssh", "http", "ftp", "telnet", "smtp", "redis")
+FLEET = """
+[fleet]
+name = "thousand"
+
+[zygote.decoy]
+preload = ["decnet.decoys.floor"]
+warm = ["decnet.decoys.floor:warm"]
+
+[defaults]
+type = "notify"
+memory_max = "96M"
+tasks_max = 32
+watchdog = "60s"
+start_timeout = "120s"
+
+[worker.bus]
+run = "decnet.workers.bus:run"
+
+[worker."decoy@"]
+run = "decnet.workers.decoy:run"
+args = ["%i"]
+after = ["bus"]
+autostart = false
+"""
+IDLE_SECONDS = 20.0
+VISITS_AT_ONCE = 16
+GOALS = {
+    "memavailable_mb": 1500.0, "start_s": 20.0, "down_s": 10.0, "ps_s": 1.0,
+    "manager_cpu_percent": 2.0, "manager_mb": 60.0,
+}  # fmt: skip
+"""The most that 1,000 decoys may cost."""
+
+
+def say(line: str) -> None:
+    """Progress, for people."""
+    print(f"thousand.py: {line}", file=sys.stderr, flush=True)
+
+
+def meminfo(name: str) -> float:
+    """A line of /proc/meminfo, in MB of 10^6 bytes."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise LookupError(name)
+
+
+def steady(name: str) -> float:
+    """The median of five looks in a second: others breathe, too."""
+    looks = []
+    for _ in range(5):
+        looks.append(meminfo(name))
+        time.sleep(0.2)
+    return sorted(looks)[2]
+
+
+def decoys(count: int) -> list[str]:
+    """Their workers' names, the kinds in turn."""
+    return [worker_name(KINDS[n % len(KINDS)], n // len(KINDS) + 1) for n in range(count)]
+
+
+async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The whole of it."""
+    settings = Settings.from_env()
+    settings.prepare()
+    fleet = folder / "fleet.toml"
+    fleet.write_text(FLEET)
+    runtime, log = folder / "run", folder / "manager.log"
+    names = decoys(given.n)
+    before = steady("MemAvailable"), steady("PageTables")
+    result: dict[str, Any] = {"n": given.n}
+    async with running(fleet, runtime, dict(os.environ), log, lambda _: None) as manager:
+        client = await manager.client()
+        quiet = footprint(manager, runtime)
+        rounds = []
+        for number in range(given.rounds):
+            rounds.append(await one_round(manager, names, settings, number == 0))
+            if number == 0:
+                result |= await look(given, manager, runtime, names, before)
+            began = time.monotonic()
+            await client.stop(["decoy@"])
+            rounds[-1]["stop_s"] = round(time.monotonic() - began, 2)
+            await asyncio.sleep(1)
+            rounds[-1]["left"] = leaked(quiet, footprint(manager, runtime))
+            say(f"round {number + 1}: {rounds[-1]}")
+        await start(manager, names)
+        result["down_s"] = await down(manager, runtime)
+    after = steady("MemAvailable")
+    result["back_mb"] = round(after - (before[0] - result["memavailable_mb"]))
+    result["rounds"] = rounds
+    result["start_s"] = rounds[0]["start_s"]
+    result["answered"] = rounds[0]["answered"]
+    result["leaked"] = [line for each in rounds for line in each["left"]]
+    result["processes_left"] = len(procfs.read_children(os.getpid()) or ())
+    result |= {"python": platform.python_version(), "cores": os.cpu_count()}
+    return result
+
+
+async def one_round(
+    manager: Manager, names: list[str], settings: Settings, visited: bool
+) -> dict[str, Any]:
+    """Start them all; visit each."""
+    took = await start(manager, names)
+    return {
+        "start_s": took,
+        "answered": await visit(names, settings) if visited else None,
+    }
+
+
+async def start(manager: Manager, names: list[str]) -> float:
+    """Seconds until all are ready.
+
+    Raises:
+        ZygoteError: one does not start; the first such.
+    """
+    began = time.monotonic()
+    results = await (await manager.client()).spawn(names)
+    wrong = [result for result in results if not result.ok]
+    if wrong:
+        raise ZygoteError(f"{len(wrong)} do not start; {wrong[0].name}: {wrong[0].error}",
+                          hint=wrong[0].hint)  # fmt: skip
+    return round(time.monotonic() - began, 2)
+
+
+async def visit(names: list[str], settings: Settings) -> int:
+    """How many answered a client of their protocol."""
+    room = asyncio.Semaphore(VISITS_AT_ONCE)
+
+    async def one(number: int, name: str) -> bool:
+        kind, _, rest = name.removeprefix("decoy@").partition("-")
+        port = settings.decoy_port(kind, int(rest or 1))
+        source = f"127.98.{number >> 8}.{number & 255 or 1}"
+        async with room:
+            try:
+                async with asyncio.timeout(deeds.TALK_SECONDS):
+                    await deeds.LOOKS[kind](settings.decoy_host, port, source, f"m{number}")
+            except (OSError, EOFError, TimeoutError, asyncssh.Error) as error:
+                say(f"{name} on port {port}: {error!r}")
+                return False
+            return True
+
+    return sum(await asyncio.gather(*(one(n, name) for n, name in enumerate(names))))
+
+
+async def look(
+    given: argparse.Namespace, manager: Manager, runtime: Path, names: list[str],
+    before: tuple[float, float],
+) -> dict[str, Any]:  # fmt: skip
+    """All figures of a fleet that is up."""
+    fell = before[0] - steady("MemAvailable")
+    tables = steady("PageTables") - before[1]
+    pid = manager.process.pid
+    idle = await idle_percent(pid)
+    memory = procfs.read_memory(pid)
+    assert memory
+    workers = await (await manager.client()).workers()
+    zygotes = await (await manager.client()).zygotes()
+    say("reading smaps_rollup of all of them …")
+    pids = [w.pid for w in workers if w.pid] + [z.pid for z in zygotes if z.pid] + [pid]
+    found = [figures for each in pids if (figures := procfs.read_memory(each))]
+    mb = 1024 / 1e6
+    decoy = [f for w in workers if w.pid and w.name in set(names)
+             if (f := procfs.read_memory(w.pid))]  # fmt: skip
+    decoy.sort(key=lambda figures: figures.uss_kib)
+    return {
+        "memavailable_mb": round(fell),
+        "per_worker_mb": round(fell / given.n, 3),
+        "meminfo_pagetables_mb": round(tables),
+        "pss_mb": round(sum(f.pss_kib for f in found) * mb),
+        "pagetables_mb": round(sum(f.pagetables_kib for f in found) * mb),
+        "private_mb": {"median": round(decoy[len(decoy) // 2].uss_kib * mb, 2),
+                       "most": round(decoy[-1].uss_kib * mb, 2)},
+        "manager_mb": round(memory.pss_kib * mb + memory.pagetables_kib * mb, 1),
+        "manager_cpu_percent": idle,
+        "manager_fds": count_fds(pid),
+        "ps_s": best(runtime, "ps"),
+        "ps_json_s": best(runtime, "ps", "--json"),
+        "top_s": best(runtime, "top", "--once"),
+        "limits": (await (await manager.client()).status()).limits,
+    }  # fmt: skip
+
+
+async def idle_percent(pid: int) -> float:
+    """CPU of the manager while nobody asks anything."""
+    await asyncio.sleep(3)
+    first = procfs.read_stat(pid)
+    await asyncio.sleep(IDLE_SECONDS)
+    second = procfs.read_stat(pid)
+    assert first and second
+    return round((second.cpu - first.cpu) / IDLE_SECONDS * 100, 2)
+
+
+def best(runtime: Path, *words: str) -> float:
+    """Seconds of a command, the best of three."""
+    argv = [str(Path(sys.executable).with_name("zygotectl")), "--runtime-dir", str(runtime), *words]
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        times.append(time.monotonic() - began)
+    return round(min(times), 2)
+
+
+async def down(manager: Manager, runtime: Path) -> float:
+    """`zygotectl down`: seconds until the manager is gone."""
+    began = time.monotonic()
+    argv = [str(Path(sys.executable).with_name("zygotectl")), "--runtime-dir", str(runtime), "down"]
+    process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.DEVNULL)
+    await process.wait()
+    await manager.process.wait()
+    return round(time.monotonic() - began, 2)
+
+
+def footprint(manager: Manager, runtime: Path) -> dict[str, int]:
+    """What could leak, counted."""
+    pid = manager.process.pid
+    return {
+        "descriptors of the manager": count_fds(pid),
+        "children of the manager": len(procfs.read_children(pid) or ()),
+        "state files": len(list((runtime / "state").iterdir())),
+    }
+
+
+def leaked(before: dict[str, int], now: dict[str, int]) -> list[str]:
+    """Of what there is more than at first."""
+    return [f"{name}: {before[name]} at first, {now[name]} now"
+            for name in before if now[name] > before[name]]  # fmt: skip
+
+
+def missed(result: dict[str, Any]) -> list[str]:
+    """Goals that were not reached; those of memory and time grow with N."""
+    share = max(0.2, result["n"] / 1000)
+    most = {name: goal * (1 if name == "manager_mb" else share) for name, goal in GOALS.items()}
+    found = [f"{name} is {result[name]}, {goal:g} is the most" for name, goal in most.items()
+             if result[name] > goal]  # fmt: skip
+    if result["answered"] != result["n"]:
+        found.append(f"{result['n'] - result['answered']} decoys did not answer")
+    return found + result["leaked"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--n", type=int, default=1000, help="decoys")
+    parser.add_argument("--rounds", type=int, default=3, help="starts and stops of all of them")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args()
+    import tempfile
+
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory(prefix="thousand-") as name:
+        folder = Path(name)
+        os.environ.update(
+            free_ports(-(-given.n // len(KINDS))), DECNET_STATE_DIR=str(folder / "state"),
+            ZYGOTE_RUNTIME_DIR=str(folder / "run"),
+        )  # fmt: skip
+        result = asyncio.run(measure(given, folder))
+    result["missed"] = missed(result)
+    if given.json:
+        print(json.dumps(result))
+    else:
+        for key, value in result.items():
+            print(f"  {key:22} {value}")
+    return 1 if result["missed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
