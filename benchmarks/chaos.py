@@ -44,7 +44,7 @@ from benchmarks.support.chaos_watch import Keeper, Watch, count_fds
 from decnet.db.engine import Database
 from decnet.load.crowd import Tally, Target, plan, send
 from decnet.load.fleet import targets
-from decnet.load.outcome import Outcome, Watcher, last_log_id, settled
+from decnet.load.outcome import Outcome, Watcher, last_log_id, read_stored, settled
 from decnet.run.__main__ import FLEET, surroundings
 from decnet.run.prepare import prepare
 from decnet.settings import Settings
@@ -54,6 +54,10 @@ OPEN_MOST = 10
 """Processes that may be down at once before the next blow waits."""
 CROWD_SECONDS = 60.0
 SETTLE_SECONDS = 180.0
+Diary = list[tuple[float, str]]
+"""When a blow was dealt, and which."""
+WHERE: dict[str, str] = {}
+"""Mark of a planned deed -> the decoy that it is for."""
 FD_SLACK = 6
 """Descriptors that a worker may have more than at first: connections that come and go."""
 
@@ -106,7 +110,8 @@ async def strike(
         found = await targets(watch.socket, settings)
         crowd = asyncio.create_task(visit(found, settings.decoy_host, given, stopped))
         dealer = Dealer(watch, settings.db_file, disk)
-        counts = await deal_all(blows, dealer, watch, given.kills)
+        diary: Diary = []
+        counts = await deal_all(blows, dealer, watch, given.kills, diary)
         took = time.monotonic() - began
         stopped.set()
         tally = await crowd
@@ -114,6 +119,7 @@ async def strike(
         with contextlib.suppress(TimeoutError):
             await until(lambda: watch.settled, "not everybody is back")
         outcome = await settled(database, tally, watcher, SETTLE_SECONDS)
+        lost = lost_deeds(tally, set((await read_stored(database)).marks), diary)
         await asyncio.sleep(2)
     finally:
         following.cancel()
@@ -124,7 +130,18 @@ async def strike(
     watch.ending = True
     in_time = await watch.keeper.stop()
     left += after_stop(watch) + ([] if in_time else ["the manager did not stop in time"])
-    return report(given, watch, outcome, tally, counts, took, ghosts, left, faults)
+    found = report(given, watch, outcome, counts, took, ghosts, left, faults)
+    return found | {"lost_deeds": lost}
+
+
+def lost_deeds(tally: Tally, stored: set[str], diary: Diary) -> list[str]:
+    """The deeds that are not in the database, and what was done to the fleet around them."""
+    found = []
+    for mark in sorted(set(tally.done) - stored):
+        at = tally.done[mark]
+        around = [f"{text} {when - at:+.1f} s" for when, text in diary if -5 < when - at < 5]
+        found.append(f"{mark} on {WHERE.get(mark, '?')}: {'; '.join(around)}")
+    return found
 
 
 async def visit(
@@ -136,6 +153,7 @@ async def visit(
     while not stopped.is_set():
         turn += 1
         steps = plan(found, CROWD_SECONDS, given.rate, given.seed * 10_000 + turn)
+        WHERE.update((step.mark, step.target.worker) for step in steps)
         tally = await send(steps, host, stopped)
         whole.done |= tally.done
         whole.failed |= tally.failed
@@ -143,7 +161,9 @@ async def visit(
     return whole
 
 
-async def deal_all(blows: list[Blow], dealer: Dealer, watch: Watch, kills: int) -> Counter[str]:
+async def deal_all(
+    blows: list[Blow], dealer: Dealer, watch: Watch, kills: int, diary: Diary
+) -> Counter[str]:
     """Deal the blows, the next as soon as its victims are there; blows by kind."""
     counts: Counter[str] = Counter()
     waiting, dealt, told = list(blows), 0, 0
@@ -160,7 +180,8 @@ async def deal_all(blows: list[Blow], dealer: Dealer, watch: Watch, kills: int) 
             continue
         waiting.remove(blow)
         if blow.what != "kill":
-            chaos_blows.lines(say, blow)
+            say(chaos_blows.text(blow))
+        diary.append((time.monotonic(), chaos_blows.text(blow)))
         dealt += await dealer.deal(blow)
         counts[blow.what] += 1
         if dealt * 20 // kills != told:
@@ -223,7 +244,7 @@ def after_stop(watch: Watch) -> list[str]:
 
 
 def report(
-    given: argparse.Namespace, watch: Watch, outcome: Outcome, tally: Tally,
+    given: argparse.Namespace, watch: Watch, outcome: Outcome,
     counts: Counter[str], took: float, ghosts: list[str], left: list[str], faults: list[str],
 ) -> dict[str, Any]:  # fmt: skip
     """The whole of it, as JSON has it."""
@@ -334,7 +355,7 @@ def show(result: dict[str, Any]) -> None:
         print(f"  {kind:9}{count:6} kills   {times}")
     for name in ("sent", "stored", "profiled", "shown", "lost", "doubled", "unanswered"):
         print(f"  {name:9}{result[name]:6}")
-    for name in ("collateral", "ghosts", "leaked", "not_back"):
+    for name in ("collateral", "lost_deeds", "ghosts", "leaked", "not_back"):
         print(f"  {name:10}{len(result[name]):5}")
         for line in result[name]:
             print(f"    {line}")

@@ -1,24 +1,24 @@
 """The blows: which, to whom, in which order, from a seed; and how each is dealt.
 
-A *kill* ends a process; the other faults (a pause, no descriptors, a locked database, a full disk, a
-client that floods) end nobody, and whoever dies of one is collateral.
+A *kill* ends a process; the other faults (a pause, no descriptors, a locked database, a full disk,
+a client that floods) end nobody, and whoever dies of one is collateral.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import resource
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.support.chaos_watch import Process, Watch, count_fds
+from decnet.decoys.spool import RETRY_SECONDS
 
 SHARES = {"manager": 0.025, "zygote": 0.045, "bus": 0.08, "worker": 0.42, "decoy": 0.43}
 """Of the kills, who gets how many; each gets at least one."""
@@ -129,6 +129,9 @@ class Dealer:
         elif blow.what == "disk" and self._disk:
             with _full(self._disk):
                 await asyncio.sleep(blow.length)
+            # What a decoy could not write waits in its memory, and is tried again each second: who
+            # kills it before that kills the news with it.
+            await asyncio.sleep(2 * RETRY_SECONDS + 0.5)
         return 0
 
     def _kill(self, target: Process, number: int) -> None:
@@ -209,10 +212,9 @@ def _full(disk: Path) -> Iterator[None]:
         ballast.unlink(missing_ok=True)
 
 
-def lines(say: Callable[[str], None], blow: Blow) -> None:
-    """Tell of a blow, for people."""
+def text(blow: Blow) -> str:
+    """A blow, for people."""
     if blow.what == "kill":
         names = [signal.Signals(number).name for number in blow.signals]
-        say(" and ".join(f"{s} {v}" for s, v in zip(names, blow.victims, strict=True)))
-    else:
-        say(f"{blow.what} {' '.join(blow.victims)} for {blow.length:.1f} s")
+        return " and ".join(f"{s} {v}" for s, v in zip(names, blow.victims, strict=True))
+    return " ".join((blow.what, *blow.victims, f"for {blow.length:.1f} s"))

@@ -20,6 +20,8 @@ OPEN_MOST = 32
 """Files that may be written at once; more are hashed only."""
 FILES_MOST = 4096
 """A day's files."""
+HEAD_BYTES = 64 << 10
+"""Of each file in memory: who sent what to whom stands there, and is told on a full disk, too."""
 _DRAFT = ".draft-"
 
 
@@ -104,6 +106,7 @@ class Capture:
         self._hash = hashlib.sha256()
         self._kept_hash = hashlib.sha256()
         self._kept = 0
+        self._head = bytearray()
         self._draft: Path | None = None
         self._handle = -1
         with contextlib.suppress(OSError):
@@ -128,6 +131,7 @@ class Capture:
         """More of the file; never raises."""
         self.size_bytes += len(data)
         self._hash.update(data)
+        self._head += data[: HEAD_BYTES - len(self._head)]
         kept = data[: self.room]
         if self._handle < 0 or self.truncated or not self._captures.take(len(kept)):
             self.truncated = True
@@ -145,11 +149,12 @@ class Capture:
         self._kept += len(kept)
 
     def read(self, most: int) -> bytes:
-        """The beginning of what was kept, before `keep` or `drop`."""
+        """The beginning of what came, before `keep` or `drop`; less of it where none was kept."""
+        kept = b""
         with contextlib.suppress(OSError):
             if self._handle >= 0:
-                return os.pread(self._handle, most, 0)
-        return b""
+                kept = os.pread(self._handle, most, 0)
+        return kept if len(kept) >= len(self._head) else bytes(self._head[:most])
 
     def keep(self) -> None:
         """The file is complete: it gets its name. Never raises."""

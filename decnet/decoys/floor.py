@@ -78,7 +78,8 @@ async def _live(kind: str, settings: Settings) -> None:
 
     async with open_context(worker_name(kind), settings, database=False, notifies=False) as ctx:
         running = asyncio.create_task(conduct(ctx, visited))
-        await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {running, ready}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
             await (_visit_ssh(ready.result()) if kind == "ssh"
                    else _visit(ready.result(), SCRIPTS[kind]))  # fmt: skip

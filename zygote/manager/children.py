@@ -4,6 +4,10 @@ A worker is more than its main process: whatever it started belongs to it. With 
 exact (cgroup.kill). Without one it is the process group and the session of the main process; the
 main process is not reaped before the rest is killed, so that its number cannot be given to a
 stranger meanwhile. A daemon that made a session of its own is beyond reach without a cgroup.
+
+A session's members are found by reading the whole of /proc, which costs what the machine's
+processes are many. So they are looked for once for all workers that die, or are killed, together:
+a thousand at once would otherwise cost a million reads.
 """
 
 from __future__ import annotations
@@ -13,7 +17,6 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from zygote.manager.leaves import Leaf
 from zygote.manager.policy import End
@@ -49,6 +52,7 @@ class Children:
 
     def __init__(self) -> None:
         self._by_pid: dict[int, Child] = {}
+        self._sought: dict[int, Child] = {}
         self._watch: Callable[[Child], None] = lambda child: None
 
     def on_add(self, watch: Callable[[Child], None]) -> None:
@@ -104,36 +108,52 @@ class Children:
         return True
 
     def kill(self, child: Child) -> None:
-        """SIGKILL for all that belongs to it. It must not have been reaped."""
-        if child.leaf:
-            child.leaf.kill()
-            return
-        _kill_group(child.pid)
-        if child.session:
-            _kill_session(child.pid)
+        """SIGKILL for all that belongs to it. It must not have been reaped.
 
-    def kill_rest(self, child: Child) -> None:
-        """SIGKILL for what a main process that has ended, but was not reaped, left behind.
-
-        The common case, nothing left, costs one signal and one short file: we are the subreaper,
-        so the first in line of what it left is our own child by now.
+        Processes of its session, but not of its group, get it in the loop's next turn.
         """
         if child.leaf:
             child.leaf.kill()
             return
         _kill_group(child.pid)
-        if child.session and (not child.ours or self._orphans_in(child.pid)):
-            _kill_session(child.pid)
+        if child.session:
+            if not self._sought:
+                asyncio.get_running_loop().call_soon(self._kill_sought)
+            self._sought[child.pid] = child
 
-    def _orphans_in(self, session: int) -> bool:
+    def kill_rest(self, dead: Sequence[Child]) -> None:
+        """SIGKILL for what main processes that have ended, but were not reaped, left behind.
+
+        The common case, nothing left, costs one signal each and one short file for all: we are
+        the subreaper, so the first in line of what one left is our own child by now.
+        """
+        leaders = set()
+        for child in dead:
+            if child.leaf:
+                child.leaf.kill()
+                continue
+            _kill_group(child.pid)
+            if child.session:
+                leaders.add(child.pid)
+        if leaders and (any(not child.ours for child in dead) or self._orphans_in(leaders)):
+            _kill_sessions(leaders)
+
+    def _kill_sought(self) -> None:
+        """Of those that were told to be killed and have not been reaped since: the sessions."""
+        sought, self._sought = self._sought, {}
+        leaders = {pid for pid, child in sought.items() if self._by_pid.get(pid) is child}
+        if leaders:
+            _kill_sessions(leaders)
+
+    def _orphans_in(self, sessions: set[int]) -> bool:
         me = os.getpid()
         try:
-            pids = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+            with open(f"/proc/{me}/task/{me}/children", "rb") as file:
+                pids = map(int, file.read().split())
         except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
             return True
-        strays = (int(pid) for pid in pids if int(pid) not in self._by_pid)
-        stats = (try_stat(pid) for pid in strays)
-        return any(stat is not None and stat.session == session for stat in stats)
+        stats = (try_stat(pid) for pid in pids if pid not in self._by_pid)
+        return any(stat is not None and stat.session in sessions for stat in stats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +170,12 @@ class Stat:
 def try_stat(pid: int) -> Stat | None:
     """Read /proc/PID/stat; None if there is no such process. See proc_pid_stat(5)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    parts = text[text.rindex(")") + 2 :].split()
-    return Stat(pid, parts[0], int(parts[2]), int(parts[3]), int(parts[19]))
+    parts = text[text.rindex(b")") + 2 :].split(None, 20)
+    return Stat(pid, parts[0].decode(), int(parts[2]), int(parts[3]), int(parts[19]))
 
 
 def _kill_group(leader: int) -> None:
@@ -164,15 +185,15 @@ def _kill_group(leader: int) -> None:
         pass  # nobody left, or only processes that became another user's
 
 
-def _kill_session(leader: int) -> None:
-    """Kill every process of a session. Twice round: one may have forked while we looked."""
+def _kill_sessions(leaders: set[int]) -> None:
+    """Kill every process of these sessions. Twice round: one may have forked while we looked."""
     for _ in range(2):
         members = [
             stat
             for entry in os.scandir("/proc")
             if entry.name.isdecimal()
             and (stat := try_stat(int(entry.name)))
-            and stat.session == leader
+            and stat.session in leaders
             and stat.state not in "ZX"
         ]
         if not members:

@@ -17,6 +17,8 @@ from zygote.manager.policy import End
 from zygote.sys import pidfd as pidfds
 
 _STRAYS_KEPT = 256
+_SWEEP_AGAIN = 0.02
+"""Seconds in which the loop has come round."""
 _FOREIGN_TRIES = 60
 """How often, 50 ms apart, we ask for the status of a process that another reaps."""
 
@@ -43,6 +45,8 @@ class Reaper:
         self._last_words = last_words
         self._strays: dict[int, End] = {}
         self._watched: set[Child] = set()
+        self._dying: list[Child] = []
+        self._sweeping: asyncio.TimerHandle | None = None
         children.on_add(self.watch)
 
     def watch(self, child: Child) -> None:
@@ -55,6 +59,9 @@ class Reaper:
         for child in self._watched:
             self._loop.remove_reader(child.pidfd)
         self._watched.clear()
+        self._dying.clear()
+        if self._sweeping:
+            self._sweeping.cancel()
 
     def try_stray(self, pid: int) -> End | None:
         """How a child of ours ended that was reaped before its pid was known to be a worker's."""
@@ -62,6 +69,7 @@ class Reaper:
 
     def sweep(self) -> None:
         """SIGCHLD: reap every zombie of ours that no pidfd of ours will tell of."""
+        self._sweeping = None
         while True:
             try:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -70,9 +78,12 @@ class Reaper:
             if found is None:
                 return
             child = self._children.get(found.si_pid)
-            if child and child.ours and child in self._watched:
-                self._readable(child)
-                continue
+            if child and child.ours and (child in self._watched or child in self._dying):
+                # Its pidfd tells of it, and together with others that is cheaper. The kernel shows
+                # us the next zombie only when this one is gone.
+                if self._sweeping is None:
+                    self._sweeping = self._loop.call_later(_SWEEP_AGAIN, self.sweep)
+                return
             try:
                 _, status = os.waitpid(found.si_pid, os.WNOHANG)
             except ChildProcessError:
@@ -82,18 +93,28 @@ class Reaper:
             self._strays[found.si_pid] = End.from_wait_status(status)
 
     def _readable(self, child: Child) -> None:
-        """The main process is a zombie: kill the rest of it, then reap it."""
+        """The main process is a zombie: once all that died in this turn are known, bury them."""
         if child not in self._watched:
             return
         self._watched.discard(child)
         self._loop.remove_reader(child.pidfd)
+        if not self._dying:
+            self._loop.call_soon(self._bury)
+        self._dying.append(child)
+
+    def _bury(self) -> None:
+        """Hear their last words, kill what they left, then reap them."""
+        dying, self._dying = self._dying, []
+        workers = [child for child in dying if child.kind == "worker"]
         try:
-            if child.kind == "worker":
+            if workers:
                 self._last_words()
-                self._children.kill_rest(child)
+                self._children.kill_rest(workers)
         except Exception as error:
-            self._broken(child, error)
-        self._reap(child, 0)
+            for child in workers:
+                self._broken(child, error)
+        for child in dying:
+            self._reap(child, 0)
 
     def _reap(self, child: Child, tries: int) -> None:
         end = None

@@ -166,9 +166,13 @@ class Workers:
     async def stop_all(self, workers: list[Worker], timeout: float | None = None) -> list[Result]:
         """Stop these, in parallel where `after` allows, in reverse order where it does not."""
         going: dict[str, asyncio.Task[Result]] = {}
+        users: dict[str, list[str]] = {}
+        for worker in workers:
+            for need in worker.unit.spec.after:
+                users.setdefault(need, []).append(worker.name)
 
         async def one(worker: Worker) -> Result:
-            later = [going[w.name] for w in workers if worker.name in w.unit.spec.after]
+            later = [going[name] for name in users.get(worker.name, ())]
             if later:
                 await asyncio.wait(later)
             return await self._stopped(worker, timeout)
