@@ -33,6 +33,12 @@ class Line:
     percent: float | None = None
 
 
+def note(census: Census) -> str:
+    """What stands below the table."""
+    count = sum(row.estimated for row in census.rows())
+    return f"{NOTE}; ~: estimated, of {count} processes (ps --exact)" if count else NOTE
+
+
 def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> list[Line]:
     """Workers in start order, then zygotes, the manager, and the total."""
     share = percents or {}
@@ -55,6 +61,7 @@ def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> lis
         private_dirty_kib=_int(sums["private_dirty_kib"]),
         pagetables_kib=_int(sums["pagetables_kib"]),
         cpu_s=sums["cpu_s"],
+        estimated=bool(sums["estimated"]),
     )
     found.append(Line("total", "total", "", total,
                       percent=sum(share.values()) if share else None))  # fmt: skip
@@ -91,6 +98,16 @@ def _memory(name: str) -> Any:
     return lambda line: render.megabytes(getattr(line.row, name))
 
 
+def _walked(name: str) -> Any:
+    """A figure that may be estimated."""
+
+    def cell(line: Line) -> str:
+        text = render.megabytes(getattr(line.row, name))
+        return f"~{text}" if text and line.row.estimated else text
+
+    return cell
+
+
 def _whole(line: Line) -> str:
     return {"total": "bold", "manager": "dim", "zygote": "dim"}.get(line.kind, "")
 
@@ -103,9 +120,9 @@ AGE = Column("AGE", lambda line: render.age(line.row.age_s), right=True, drop=3)
 RESTARTS = Column("RESTARTS", _of_worker("restarts"), right=True, drop=7)
 MEMORY = (
     Column("RSS", _memory("rss_kib"), right=True, drop=2, plain="RSS_MB"),
-    Column("PSS", _memory("pss_kib"), right=True, plain="PSS_MB"),
-    Column("USS", _memory("uss_kib"), right=True, plain="USS_MB"),
-    Column("DIRTY", _memory("private_dirty_kib"), right=True, drop=1, plain="DIRTY_MB"),
+    Column("PSS", _walked("pss_kib"), right=True, plain="PSS_MB"),
+    Column("USS", _walked("uss_kib"), right=True, plain="USS_MB"),
+    Column("DIRTY", _walked("private_dirty_kib"), right=True, drop=1, plain="DIRTY_MB"),
     Column("PTAB", _memory("pagetables_kib"), right=True, drop=4, plain="PTAB_MB"),
 )
 CPU = Column("CPU", lambda line: render.cpu(line.row.cpu_s), right=True, drop=5)
@@ -176,5 +193,5 @@ def _worker_json(worker: WorkerState, row: Row) -> dict[str, Any]:
 
 def _figures(row: Row) -> dict[str, Any]:
     names = ("pid", "ppid", "age_s", "rss_kib", "pss_kib", "uss_kib", "private_dirty_kib",
-             "pagetables_kib", "cpu_s", "threads", "denied")  # fmt: skip
+             "pagetables_kib", "cpu_s", "threads", "denied", "estimated")  # fmt: skip
     return {name: getattr(row, name) for name in names}

@@ -105,7 +105,7 @@ class _Top:
             workers = [line for line in lines if line.kind == "worker"]
             hidden = len(workers) - room
             lines = workers[:room] + tail
-        note = fleet_table.NOTE + (f"; {hidden} more workers" if hidden > 0 else "")
+        note = fleet_table.note(census) + (f"; {hidden} more workers" if hidden > 0 else "")
         table = render.rich_table(fleet_table.TOP, lines, self._screen.width, note=note)
         parts: list[Text | object] = [head, Text(), table]
         if not manager.limits.startswith("enforced"):
