@@ -29,7 +29,8 @@ QUEUE_FRAMES = 1024
 QUEUE_BYTES = 8 << 20
 WRITE_HIGH = 64 << 10
 """Bytes in a transport beyond which frames wait in our queue, where the oldest can be dropped."""
-MAX_CLIENTS = 1024
+MAX_CLIENTS = 4096
+"""A fleet of a thousand decoys and its workers, and as many strangers."""
 MAX_PATTERNS = 256
 """Per connection."""
 

@@ -6,10 +6,23 @@ proves that the broker delivers.
 
 from __future__ import annotations
 
-from decnet.bus.broker import Broker
+import contextlib
+import resource
+
+from decnet.bus.broker import MAX_CLIENTS, Broker
 from decnet.context import Context, run_worker
 
 DATABASE = False
+
+
+def raise_nofile() -> None:
+    """A descriptor for each client: the usual soft limit, 1,024, is fewer than a large fleet has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CLIENTS + 64
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 async def main(ctx: Context) -> None:
@@ -31,6 +44,7 @@ async def main(ctx: Context) -> None:
 
 def run() -> None:
     """The worker, under the zygote or alone."""
+    raise_nofile()
     run_worker("bus", main, database=DATABASE)
 
 

@@ -42,6 +42,7 @@ COMMANDS = {
     },
     "Workers": {
         "spawn": "Start workers and wait until they are ready.",
+        "scale": "Have so many instances of a template run.",
         "stop": "Stop workers gracefully, and keep them stopped.",
         "restart": "Stop workers, start them, wait until they are ready.",
         "kill": "Send a signal to workers; without --signal, stop them.",

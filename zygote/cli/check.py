@@ -14,7 +14,9 @@ from zygote.cli.context import current
 from zygote.cli.options import Json
 from zygote.errors import Exit
 from zygote.fleet.load import check as check_file
+from zygote.fleet.model import Fleet
 from zygote.fleet.where import find_fleet_file
+from zygote.sys.room import read_bounds, shortage
 
 
 def check(
@@ -29,6 +31,7 @@ def check(
     """
     path = find_fleet_file(str(file)) if file else current.fleet_file()
     fleet, errors = check_file(path)
+    warnings = [*fleet.warnings, *_room(fleet)] if fleet else []
     if as_json:
         answer = {
             "ok": fleet is not None,
@@ -37,7 +40,7 @@ def check(
             "workers": list(fleet.order) if fleet else [],
             "templates": list(fleet.templates) if fleet else [],
             "zygotes": list(fleet.zygotes) if fleet else [],
-            "warnings": list(fleet.warnings) if fleet else [],
+            "warnings": warnings,
             "errors": [error.as_dict() for error in errors],
         }
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -50,9 +53,16 @@ def check(
             f"{current.program}: {path}: {count} {'mistake' if count == 1 else 'mistakes'}\n"
         )
         return Exit.FLEET_FILE
-    for warning in fleet.warnings:
+    for warning in warnings:
         sys.stderr.write(f"{current.program}: warning: {warning}\n")
     counted = (("worker", fleet.workers), ("template", fleet.templates), ("zygote", fleet.zygotes))
     parts = [f"{len(found)} {name}{'s' * (len(found) != 1)}" for name, found in counted if found]
     render.heading(f"{path}: fleet '{fleet.name}' is well: {', '.join(parts)}", "")
     return Exit.DONE
+
+
+def _room(fleet: Fleet) -> list[str]:
+    """What this machine's limits would say to so many workers."""
+    count = sum(worker.autostart for worker in fleet.workers.values())
+    short = shortage(count, read_bounds())
+    return [f"{short.message}; {short.hint}"] if short else []

@@ -15,8 +15,11 @@ from zygote.fleet.model import Fleet, WorkerSpec, instantiate
 from zygote.manager.parts import Parts
 from zygote.manager.unit import LIVE, State
 from zygote.manager.worker import Worker
+from zygote.sys.room import read_bounds, shortage
 
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,100}")
+_MANY = 50
+"""Workers in one start from which on it is asked beforehand whether there is room."""
 _STOP_MORE = 15.0
 """Seconds beyond stop_grace after which a stop waits no more: a process asleep on a dead disk."""
 
@@ -108,6 +111,8 @@ class Workers:
             wait: "no", "up" or "ready".
         """
         names = list(names)
+        if full := self._no_room(names):
+            return [_failure(name, full) for name in names]
         wrong = [result for name in names if (result := self._instantiate(name))]
         bad = {result.name for result in wrong}
         chosen, unknown = self.select(name for name in names if name not in bad)
@@ -239,6 +244,13 @@ class Workers:
             if worker.name not in ordered:
                 visit(worker)
         return list(ordered.values())
+
+    def _no_room(self, names: list[str]) -> ZygoteError | None:
+        """Why so many more cannot be had: said before the first of them is made."""
+        if len(names) < _MANY:
+            return None  # the kernel says it itself, and nobody waits for hundreds in vain
+        live = {worker.name for worker in self.all() if worker.unit.state in LIVE}
+        return shortage(len(set(names) - live), read_bounds(len(live)))
 
     def _instantiate(self, name: str) -> Result | None:
         """Make an instance of a template if that is what `name` asks for; a result if it cannot."""
