@@ -16,7 +16,7 @@ DATABASE = False
 
 
 def raise_nofile() -> None:
-    """A descriptor for each client: the usual soft limit, 1,024, is fewer than a large fleet has."""
+    """A descriptor for each client: the usual soft limit, 1,024, is too few for a large fleet."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CLIENTS + 64
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -144,6 +144,25 @@ def test_spawn_waits_until_ready_and_tells_how_long_it_took(cli: Cli) -> None:
     assert cli("ps", "inst@one", code=4).err.startswith("zygotectl: no worker 'inst@one'")
 
 
+def test_scale_starts_what_is_missing_and_stops_what_is_too_much(cli: Cli) -> None:
+    assert cli("scale", "inst@s", "3").out == "inst@s: 3 running (0 kept, 3 started, 0 stopped)\n"
+    pid = worker(cli, "inst@s-01")["pid"]
+    again = cli("scale", "inst@s", "3", "--json").json
+    assert (again["kept"], again["started"], again["stopped"]) == (3, [], []), "nothing to do"
+    down = cli("scale", "inst@s", "1", "--json").json
+    assert (down["kept"], sorted(down["stopped"])) == (1, ["inst@s-02", "inst@s-03"])
+    assert worker(cli, "inst@s-01")["pid"] == pid, "left alone"
+    cli("ps", "inst@s-02", code=4)
+    assert cli("scale", "inst@s", "0").out == "inst@s: 0 running (0 kept, 0 started, 1 stopped)\n"
+
+
+def test_scale_of_no_template_tells_it_once(cli: Cli) -> None:
+    done = cli("scale", "nobody@x", "400", code=4)
+    assert done.err.count("no worker 'nobody@x-01'") == 1
+    assert len(done.err.splitlines()) <= 3
+    assert "cannot scale 'inst' to 2" in cli("scale", "inst", "2", code=2).err
+
+
 def test_spawn_of_one_that_fails_tells_why_and_where_to_look(cli: Cli) -> None:
     done = cli("spawn", "broken", code=1)
     assert done.out == ""
