@@ -14,9 +14,11 @@ from zygote.client.witness import ask
 from zygote.control.interface import WorkerState, ZygoteState
 from zygote.errors import Exit, ZygoteError
 from zygote.inspect import cow
-from zygote.inspect.compare import Comparison, Side
+from zygote.inspect.compare import Comparison
 from zygote.inspect.naming import Ask
 from zygote.inspect.report import Report
+from zygote.inspect.seek import Seeker
+from zygote.inspect.sides import Side
 from zygote.sys import procfs
 
 WITNESS = "zygote.inspect.witness"
@@ -129,7 +131,9 @@ def look(
         progress.show([f"{target.name}: naming"])
         asker = asks[target.zygote] if target.zygote and witness else None
         notes = list(target.notes)
-        report = cow.report(comparison, target.name, target.beside, _safe(asker, notes))
+        report = cow.report(
+            comparison, target.name, target.beside, _safe(asker, comparison.parent, notes)
+        )
         report.notes = [*notes, *report.notes]
         comparison.forget()
         reports.append((comparison, report))
@@ -175,16 +179,17 @@ class _Asker:
         return self._known
 
 
-def _safe(asker: Ask | None, notes: list[str]) -> Ask | None:
+def _safe(asker: Ask | None, parent: Side | None, notes: list[str]) -> Ask | None:
     """A witness that fails costs names, and no more."""
-    if asker is None:
+    if asker is None or parent is None:
         return None
+    fallback = Seeker(parent)
 
     def asking(addresses: list[int]) -> dict[str, list[str]]:
         try:
             return asker(addresses)
         except ZygoteError as error:
             notes.append(f"{cow.NO_WITNESS}: {error.message}")
-            return {}
+            return fallback(addresses)
 
     return asking

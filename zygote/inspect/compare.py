@@ -12,16 +12,15 @@ divided by the room that each block takes.
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from zygote.inspect import causes, layout, symbols
-from zygote.inspect.heap import FREE, HEAD, USED, Block, Heap
+from zygote.inspect.heap import FREE, HEAD, USED, Block
 from zygote.inspect.layout import POOL, Layout
-from zygote.inspect.memory import Memory, explained
-from zygote.inspect.objects import Decoder, Thing
-from zygote.inspect.regions import LIBRARY, STACKS, Region, Regions
+from zygote.inspect.memory import explained
+from zygote.inspect.objects import Thing
+from zygote.inspect.regions import LIBRARY, STACKS, Region, Regions, is_python
+from zygote.inspect.sides import Page, Ref, Share, Side
 from zygote.sys import pagemap
 from zygote.sys.pagemap import PAGE, Mapping
 
@@ -30,52 +29,6 @@ _BOOKS = Thing("the allocator's own")
 _SUSPECTS = 8
 _COLLECTED = 64
 """Pages with changed headers from which on a collection must have visited everything."""
-
-
-class Ref(NamedTuple):
-    """An object or block that is to be named: where it is, and in which of the two processes."""
-
-    address: int
-    inherited: bool
-    is_object: bool
-    size: int
-    before: int
-    """Bytes of the block before the object."""
-
-
-class Share(NamedTuple):
-    """A part of a page's bytes.
-
-    Attributes:
-        what: a Ref, or what needs no more naming.
-        offsets: of a block that is no object, where it changed.
-    """
-
-    size: float
-    cause: str
-    what: Ref | Thing
-    offsets: tuple[int, ...] = ()
-
-
-@dataclass(slots=True)
-class Page:
-    """A private page and what it is put down to."""
-
-    address: int
-    region: Region
-    shares: list[Share]
-
-
-class Side:
-    """One of the two processes."""
-
-    def __init__(self, pid: int, layout: Layout) -> None:
-        self.pid = pid
-        with explained(pid):
-            self.maps = pagemap.read_maps(pid)
-        self.memory = Memory(pid)
-        self.decoder = Decoder(self.memory, layout)
-        self.heap = Heap(self.memory, self.decoder, self.maps)
 
 
 @dataclass(slots=True)
@@ -176,9 +129,7 @@ class Comparison:
         return cause, self._ref(self.child, block)
 
     def _ref(self, side: Side, block: Block) -> Ref:
-        thing = side.heap.object_in(block)
-        at = thing or block.begin
-        return Ref(at, side is self.parent, bool(thing), block.end - at, at - block.begin)
+        return side.ref(block, inherited=side is self.parent)
 
     # A page that both have
 
@@ -310,6 +261,7 @@ class Comparison:
     # Data of libraries
 
     def _of_library(self, address: int, region: Region, words: list[int] | range) -> list[Share]:
+        """By the symbols that the words lie in; a type of CPython's has its own causes."""
         found: dict[tuple[str, Thing], None] = {}
         end = 0
         for word in words:
@@ -319,21 +271,10 @@ class Comparison:
             symbol = symbols.find(region.path, offset)
             end = symbol.offset + symbol.size if symbol else offset + 64
             name = symbol.name if symbol else ""
-            if name == "_PyRuntime":
-                found[causes.STATE, Thing("_PyRuntime", "", region.name)] = None
-            elif symbol and name.endswith("_Type"):
+            state = is_python(region.name) and not name.startswith(".")
+            cause = causes.STATE if state else causes.FILE
+            if symbol and name.endswith("_Type"):
                 cause = causes.REFCOUNT if offset == symbol.offset else causes.CACHE
-                found[cause, Thing("type", "", name)] = None
-            else:
-                found[causes.FILE, Thing("data of a library", region.name, name)] = None
+            found[cause, Thing("data of", region.name, name)] = None
         part = PAGE / len(found)
         return [Share(part, cause, what) for cause, what in found]
-
-
-def sizes(pages: list[Page]) -> Counter[str]:
-    """Bytes by cause."""
-    total: Counter[str] = Counter()
-    for page in pages:
-        for share in page.shares:
-            total[share.cause] += share.size  # type: ignore[assignment]
-    return total

@@ -8,8 +8,9 @@ How it is done, and why so:
   malloc's chunks tell the blocks, the second word of a block its type. That needs nobody's help,
   so it works on every fork of a Python, in a fleet or not; and it sees what the collector's lists
   do not: text, free blocks, what the child made itself.
-- Only names that memory does not tell (whose dict? whose list?) come from a witness, which costs a
-  spawn, and sees the floor as the zygote has it now. Without one those rows have types only.
+- Only names that memory does not tell at once (whose dict? whose list?) come from a witness, which
+  costs a spawn, and sees the floor as the zygote has it now. Where none can be had, memory is
+  searched for who has the address: slower, and less sure (`zygote.inspect.seek`).
 
 What is not so exact: a process that runs changes while it is read. What was written and written
 back shows no difference: the objects on the page that could have been are named. And a page that
@@ -22,14 +23,16 @@ import time
 
 from zygote.errors import Exit, ZygoteError
 from zygote.inspect import layout
-from zygote.inspect.compare import Comparison, Side
+from zygote.inspect.compare import Comparison
 from zygote.inspect.memory import explained
 from zygote.inspect.naming import Ask, Names
 from zygote.inspect.report import Report, build
+from zygote.inspect.seek import Seeker
+from zygote.inspect.sides import Side
 from zygote.sys import procfs
 from zygote.sys.pagemap import PAGE
 
-NO_WITNESS = "no witness: dicts, lists and the like are named by their type only"
+NO_WITNESS = "no witness: owners were looked for in memory, which finds fewer and may be wrong"
 
 
 def compare(pid: int, parent: Side | None, subject: str = "") -> Comparison:
@@ -72,7 +75,9 @@ def report(comparison: Comparison, subject: str, parent: str, ask: Ask | None) -
         parent: for people: what it was compared with.
     """
     pid = comparison.child.pid
-    notes = [] if ask or comparison.parent is None else [NO_WITNESS]
+    notes = []
+    if ask is None and comparison.parent is not None:
+        ask, notes = Seeker(comparison.parent), [NO_WITNESS]
     names = Names(comparison, ask)
     with explained(pid):
         memory = procfs.read_memory(pid)

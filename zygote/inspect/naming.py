@@ -8,7 +8,6 @@ only a library's data points at is that library's memory.
 
 from __future__ import annotations
 
-import re
 from array import array
 from bisect import bisect_right
 from collections import deque
@@ -16,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from zygote.inspect import causes, layout
-from zygote.inspect.compare import Comparison, Ref, Share, Side
+from zygote.inspect.compare import Comparison
 from zygote.inspect.objects import MODULE_DICT, Thing
-from zygote.inspect.regions import LIBRARY
+from zygote.inspect.regions import LIBRARY, is_python
+from zygote.inspect.sides import Ref, Share, Side
 
 Ask = Callable[[list[int]], dict[str, list[str]]]
 """Gives {address: [type, module, name]} of what a witness knows; may raise ZygoteError."""
@@ -26,8 +26,6 @@ Ask = Callable[[list[int]], dict[str, list[str]]]
 _BODY_MOST = 1 << 20
 _STEPS = 6
 NAMELESS = "memory of C code"
-_PYTHON = re.compile(r"(lib)?python3")
-"""The interpreter itself: everything points there, to None and to the built-in types."""
 
 
 class Owner(NamedTuple):
@@ -157,18 +155,31 @@ class Names:
             holder, steps = todo.popleft()
             thing = self._things[holder]
             name = thing.name or (thing.type if thing.module and holder.is_object else "")
+            keys = self._keys_of_namespace(holder, thing)
             for offset, word in self._body(holder):
                 for held in places.get(word, ()):
                     if held in known:
                         continue
                     kind = self._things[held].type
                     if not held.is_object:
-                        kind = _part(thing.type, offset)
+                        kind = part_of(thing.type, offset)
                     elif self._things[held].module or steps >= _STEPS:
                         continue
                     known.add(held)
-                    self._things[held] = Thing(kind, thing.module, name)
+                    self._things[held] = Thing(kind, thing.module, keys.get(offset, name))
                     todo.append((held, steps + 1))
+
+    def _keys_of_namespace(self, ref: Ref, thing: Thing) -> dict[int, str]:
+        """Names by the offset of their values, if these are the keys of a module's dict."""
+        if thing.name != MODULE_DICT or not thing.type.startswith("keys of"):
+            return {}
+        decoder = self._comparison.child.decoder
+        return {
+            begin + size: name
+            for key, _, begin in decoder.entries(ref.address)
+            for size in (8, 16)  # of an entry with and without a hash; the other is no value
+            if (name := decoder.text(key))
+        }
 
     def _body(self, ref: Ref) -> Iterable[tuple[int, int]]:
         """Offset and value of the words of a thing in the child that may be addresses."""
@@ -196,7 +207,7 @@ class Names:
         todo: deque[tuple[Ref, int]] = deque()
         for mapping in child.maps:
             region = regions.of(mapping.begin)
-            if region.kind == LIBRARY and mapping.writable and not _PYTHON.match(region.name):
+            if region.kind == LIBRARY and mapping.writable and not is_python(region.name):
                 raw = child.memory.slab(mapping.begin, mapping.end - mapping.begin)
                 for word in blocks.keys() & set(array("Q", raw[: len(raw) // 8 * 8])):
                     self._give(blocks[word], region.name, todo, known)
@@ -216,7 +227,7 @@ class Names:
             mapping = self._comparison.child.heap.mapping(word)
             if mapping and mapping.is_file:
                 name = self._comparison.regions.of(word).name
-                if not _PYTHON.match(name):
+                if not is_python(name):  # everything points there: to None, to built-in types
                     return name
         return ""
 
@@ -226,7 +237,7 @@ class Names:
         todo.append((ref, 0))
 
 
-def _part(kind: str, offset: int) -> str:
+def part_of(kind: str, offset: int) -> str:
     """What a block is whose address stands at this offset of a thing of this type."""
     if kind.startswith(("memory of", "keys of", "items of", "table of", "values of", "part of")):
         return kind

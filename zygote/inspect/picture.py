@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from zygote.inspect import causes
-from zygote.inspect.compare import Comparison, Page
+from zygote.inspect.compare import Comparison
 from zygote.inspect.memory import explained
 from zygote.inspect.report import Report
+from zygote.inspect.sides import Page
 from zygote.sys import pagemap
 
 matplotlib.use("Agg")

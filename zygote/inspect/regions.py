@@ -9,6 +9,7 @@ mapping without a gap.
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from zygote.inspect.heap import ARENA
 from zygote.sys.pagemap import PAGE, Mapping
 
 HEAP, ARENAS, LIBRARY, STACKS, OTHER = "heap", "thread's heap", "library", "stack", "other"
+
+
+_PYTHON = re.compile(r"(lib)?python3")
 
 
 class Region(NamedTuple):
@@ -66,6 +70,11 @@ class Regions:
         assert region
         self._begins.append(begin)
         self._regions.append(region)
+
+
+def is_python(name: str) -> bool:
+    """A library's name is that of the interpreter itself."""
+    return _PYTHON.match(name) is not None
 
 
 def _zeros(mapping: Mapping, before: Mapping | None, last: Region | None) -> int:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from zygote.errors import Exit, ZygoteError
 from zygote.inspect import causes
-from zygote.inspect.compare import Page
 from zygote.inspect.naming import NAMELESS, Names
+from zygote.inspect.sides import Page
 from zygote.sys.pagemap import PAGE
 
 VERSION = 1
