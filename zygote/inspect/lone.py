@@ -88,9 +88,12 @@ class LoneZygote:
         self._link.close()
         self._process.wait()
 
-    def spawn(self, code: str = IDLE) -> tuple[int, float]:
+    def spawn(self, code: str = IDLE, *, output: int = -1, **more: Any) -> tuple[int, float]:
         """Start one worker; its pid, and the seconds from the request to its code's first line.
 
+        Args:
+            output: its stdout and stderr; -1: what the zygote prints to, and no stdout.
+            more: keys of the request in place of those of a worker that runs `code`.
         Raises:
             ZygoteError: a step of its set-up failed.
         """
@@ -98,8 +101,9 @@ class LoneZygote:
         null = os.open(os.devnull, os.O_RDWR)
         record = os.memfd_create("record")
         spawn_id = uuid.uuid4()
-        fds = (null, null, self._output, theirs.fileno(), record)
-        body = json.dumps(self._body(code, spawn_id)).encode()
+        written = (null, self._output) if output < 0 else (output, output)
+        fds = (null, *written, theirs.fileno(), record)
+        body = json.dumps(self._body(code, spawn_id) | more).encode()
         before = time.monotonic()
         packet = Packet(Kind.SPAWN, spawn_id.bytes, body=body, fds=fds)
         try:
