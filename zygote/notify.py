@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import socket
 
-__all__ = ["notify", "ready", "status", "stopping", "watchdog", "watchdog_interval"]
+__all__ = ["idle", "notify", "ready", "status", "stopping", "watchdog", "watchdog_interval"]
 
 
 _PATIENCE = 5.0
@@ -62,6 +62,15 @@ def status(text: str) -> bool:
 def watchdog() -> bool:
     """Say that the service is alive; due at least every `watchdog_interval()` seconds."""
     return notify("WATCHDOG=1", _MOMENT)
+
+
+def idle(now: bool = True) -> bool:
+    """Say that nothing is under way, so that this is a good moment to be recycled; False: busy.
+
+    Only of use with `max_private` in the fleet file: one that is beyond its budget is then stopped
+    at once, and not in the middle of its work.
+    """
+    return notify(f"X_ZYGOTE_IDLE={int(now)}", _MOMENT)
 
 
 def stopping(status: str = "") -> bool:

@@ -106,7 +106,7 @@ def test_ps_in_a_pipe_has_stable_columns(cli: Cli) -> None:
     titles = lines[0].split()
     assert titles == [
         "NAME", "STATE", "READY", "PID", "AGE", "RESTARTS", "RSS_MB", "PSS_MB", "USS_MB",
-        "DIRTY_MB", "PTAB_MB", "CPU", "LIMIT", "ZYGOTE", "GEN",
+        "DIRTY_MB", "PTAB_MB", "CPU", "LIMIT", "ZYGOTE", "GEN", "RECYCLES",
     ]  # fmt: skip
     assert all(len(line.split()) == len(titles) for line in lines)
     assert [line.split()[0] for line in lines[-3:]] == ["zygote.floor", "manager", "total"]

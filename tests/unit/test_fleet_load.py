@@ -57,6 +57,10 @@ stop_grace = "0s"
 watchdog = "30s"
 memory_max = "128M"
 memory_high = "96M"
+max_private = "24M"
+recycle_grace = "1min"
+recycle_interval = "1h"
+overlap = true
 tasks_max = 16
 cpu_weight = 200
 cpu_max = "50%"
@@ -130,6 +134,10 @@ def test_fleet_every_key(tmp_path: Path) -> None:
         watchdog=30.0,
         memory_max=128 * 2**20,
         memory_high=96 * 2**20,
+        max_private=24 * 2**20,
+        recycle_grace=60.0,
+        recycle_interval=3600.0,
+        overlap=True,
         tasks_max=16,
         cpu_weight=200,
         cpu_max=0.5,
@@ -336,6 +344,9 @@ def test_fleet_check_leaves_the_interpreter_as_it_was(tmp_path: Path) -> None:
     [
         ('memory_max = "1M"', 6, "1M is little"),
         ('memory_high = "64M"\nmemory_max = "32M"', 6, "is above memory_max (32M)"),
+        ('max_private = "64M"\nmemory_max = "64M"', 6, "is not below memory_max (64M)"),
+        ("overlap = true", 6, "never overlaps"),
+        ('max_private = "1M"', 6, "1M is little"),
         ('watchdog = "500ms"', 6, "below one second"),
         ('watchdog = "5s"\nrestart = "no"', 7, "leaves it so"),
         ('stop_signal = "SIGSTOP"', 6, "ends no process"),

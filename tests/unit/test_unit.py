@@ -298,3 +298,51 @@ def test_unit_status_is_told_once(clock: FakeClock) -> None:
     unit.said_status("3 clients")
     unit.said_status("3 clients")
     assert events(unit) == ["status"]
+
+
+def test_unit_recycled_ends_and_starts_again(clock: FakeClock) -> None:
+    unit = unit_of(clock, restart="no")
+    bring_up(unit)
+    assert unit.recycle() is Do.STOP
+    assert (unit.state, unit.recycles, unit.wanted) == (State.STOPPING, 1, True)
+    assert unit.recycle() is Do.NOTHING
+    assert unit.ended(End("signalled", 15)) is Do.SPAWN
+    assert (unit.state, unit.recycles, unit.restarts) == (State.STARTING, 1, 0)
+
+
+def test_unit_recycled_that_does_not_end_is_killed_at_the_grace(clock: FakeClock) -> None:
+    unit = unit_of(clock, stop_grace=5.0)
+    bring_up(unit)
+    unit.recycle()
+    clock.go(5)
+    assert unit.timed_out() is Do.KILL
+
+
+def test_unit_stop_while_it_is_recycled_keeps_it_stopped(clock: FakeClock) -> None:
+    unit = unit_of(clock)
+    bring_up(unit)
+    unit.recycle()
+    unit.stop()
+    assert unit.ended(End("signalled", 15)) is Do.NOTHING
+    assert unit.state is State.INACTIVE
+
+
+def test_unit_that_is_not_ready_is_not_recycled(clock: FakeClock) -> None:
+    unit = unit_of(clock, type="notify")
+    bring_up(unit)
+    assert unit.recycle() is unit.succeed() is Do.NOTHING
+    assert (unit.state, unit.recycles) == (State.UP, 0)
+
+
+def test_unit_succeeded_starts_at_once_and_can_be_rolled_back(clock: FakeClock) -> None:
+    unit = unit_of(clock, type="notify", watchdog=3.0)
+    bring_up(unit)
+    unit.said_ready()
+    began = unit.started_at
+    assert unit.succeed() is Do.SPAWN
+    assert (unit.state, unit.pid, unit.recycles) == (State.STARTING, None, 1)
+    unit.roll_back(42, began, "no")
+    assert (unit.state, unit.pid, unit.started_at, unit.recycles) == (State.READY, 42, began, 0)
+    assert unit.told[-1] == ("ready", "rolled back: no")
+    clock.go(3)
+    assert unit.timed_out() is Do.ABORT, "its watchdog goes on"

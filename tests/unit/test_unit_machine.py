@@ -80,6 +80,13 @@ class Life(RuleBasedStateMachine):
         self.obey(self.unit.ended(end))
 
     @rule()
+    def recycle(self) -> None:
+        before = self.unit.recycles
+        do = self.unit.recycle()
+        self.obey(do)
+        assert self.unit.recycles - before == (do is Do.STOP)
+
+    @rule()
     def say_ready(self) -> None:
         self.unit.said_ready()
 

@@ -24,7 +24,7 @@ STYLES = {
     "failed": "bold red", "bake-failed": "bold red", "internal-error": "bold red",
     "fault": "bold red", "oom-killed": "red", "watchdog-expired": "red", "reload-failed": "red",
     "backoff": "yellow", "stopping": "yellow", "killing": "yellow", "limits": "yellow",
-    "waiting": "yellow",
+    "waiting": "yellow", "recycling": "yellow", "over-budget": "yellow",
 }  # fmt: skip
 
 

@@ -134,9 +134,10 @@ LIMIT = Column(
     right=True, drop=8,
 )  # fmt: skip
 ZYGOTE = Column("ZYGOTE", _of_worker("zygote"), drop=9)
+RECYCLES = Column("RECYCLES", _of_worker("recycles"), right=True, drop=11)
 GENERATION = Column("GEN", lambda line: str(line.generation or ""), right=True, drop=10)
 
-PS = (NAME, STATE, READY, PID, AGE, RESTARTS, *MEMORY, CPU, LIMIT, ZYGOTE, GENERATION)
+PS = (NAME, STATE, READY, PID, AGE, RESTARTS, *MEMORY, CPU, LIMIT, ZYGOTE, GENERATION, RECYCLES)
 TOP = (NAME, STATE, PID, AGE, RESTARTS, *MEMORY, PERCENT, CPU, LIMIT, ZYGOTE, GENERATION)
 WIDE = (
     *PS,
@@ -177,6 +178,8 @@ def _worker_json(worker: WorkerState, row: Row) -> dict[str, Any]:
         "state": worker.state,
         "ready": worker.ready,
         "restarts": worker.restarts,
+        "recycles": worker.recycles,
+        "max_private": worker.max_private,
         "limit": worker.memory_max,
         "limits_enforced": worker.limits_enforced,
         "zygote": worker.zygote,

@@ -120,10 +120,12 @@ def show_worker(worker: WorkerState, row: Row) -> None:
         ("pid", process(worker, row), ""),
         ("started", started(worker), ""),
         ("restarts", str(worker.restarts), ""),
+        ("recycles", recycles(worker), ""),
         ("last end", ended(worker), ""),
         ("next start", in_future(worker.next_start_at), "yellow"),
         ("zygote", zygote_of(worker), ""),
         ("limit", limit(worker), "" if worker.limits_enforced else "yellow"),
+        ("budget", budget(worker, row), ""),
         ("memory", memory(row), ""),
         ("cpu", render.cpu(row.cpu_s), ""),
         ("cgroup", worker.cgroup, ""),
@@ -217,6 +219,21 @@ def limit(worker: WorkerState) -> str:
     if worker.pid is None:
         return size
     return f"{size} of private memory" if worker.limits_enforced else f"{size}, not enforced"
+
+
+def recycles(worker: WorkerState) -> str:
+    """How often it was beyond its budget; of one without a budget nothing."""
+    return "" if worker.max_private is None and not worker.recycles else str(worker.recycles)
+
+
+def budget(worker: WorkerState, row: Row) -> str:
+    """`24M of private memory, 31 % used`."""
+    if worker.max_private is None:
+        return ""
+    text = f"{spell_bytes(worker.max_private)} of private memory"
+    if row.uss_kib is not None:
+        text += f", {row.uss_kib * 1024 * 100 / worker.max_private:.0f} % used"
+    return text
 
 
 def last_words(worker: WorkerState) -> list[str]:

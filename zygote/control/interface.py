@@ -26,11 +26,14 @@ class WorkerState:
     since: float = 0.0  # wall clock, seconds since the epoch, of the last change of state
     started_at: float | None = None  # wall clock of this process's start
     restarts: int = 0  # automatic ones, since the manager first knew it
+    recycles: int = 0  # because it was beyond max_private, since the manager first knew it
     zygote: str = ""
     generation: int = 0
     spawn_ms: float | None = None  # from Spawn sent to the user's code about to run
     ready_ms: float | None = None  # from Spawn sent to READY
     memory_max: int | None = None  # bytes, as configured
+    max_private: int | None = None  # bytes, as configured
+    private: int | None = None  # with max_private: bytes, when the manager last looked
     limits_enforced: bool = False
     cgroup: str = ""  # absolute path of the leaf, or ""
     log: str = ""  # absolute path of the live log file

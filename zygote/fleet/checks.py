@@ -50,7 +50,18 @@ def check_worker(spec: WorkerSpec, merged: Merged, problems: Problems) -> None:
             f"memory_high ({spell_bytes(spec.memory_high)}) is above memory_max "
             f"({spell_bytes(spec.memory_max)}), it never comes to it",
         )
-    for key, bound in (("memory_max", spec.memory_max), ("memory_high", spec.memory_high)):
+    if spec.max_private and spec.memory_max and spec.max_private >= spec.memory_max:
+        warn(
+            "max_private",
+            f"max_private ({spell_bytes(spec.max_private)}) is not below memory_max "
+            f"({spell_bytes(spec.memory_max)}): the kernel kills it before it is recycled",
+        )
+    if spec.overlap and not spec.max_private:
+        warn("overlap", "without max_private it is never recycled, and never overlaps")
+    for key, bound in (
+        *(("memory_max", spec.memory_max), ("memory_high", spec.memory_high)),
+        ("max_private", spec.max_private),
+    ):
         if bound and bound < _LITTLE_MEMORY:
             warn(key, f"{spell_bytes(bound)} is little: a Python process needs about 4M of its own")
     if spec.watchdog and spec.watchdog < 1:

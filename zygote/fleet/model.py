@@ -82,6 +82,12 @@ class WorkerSpec:
     watchdog: float | None = None
     memory_max: int | None = None
     memory_high: int | None = None
+    max_private: int | None = None
+    """The budget of private memory, beyond which it is recycled."""
+    recycle_grace: float = 30.0
+    recycle_interval: float = 600.0
+    overlap: bool = False
+    """A recycled one goes when its successor is ready, and not before that is started."""
     tasks_max: int | None = None
     cpu_weight: int | None = None
     cpu_max: float | None = None

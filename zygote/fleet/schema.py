@@ -223,6 +223,30 @@ class WorkerTable(Table):
         systemd="MemoryHigh",
         example='"96M"',
     )
+    max_private: SizeLimit = key(
+        "Its budget of private memory (USS in `ps`). One that has drifted beyond it is recycled: "
+        "stopped as ever and started anew, as soon as it says that it is idle "
+        "(`zygote.notify.idle()`), at the latest after recycle_grace. One that is beyond it right "
+        "after its start, that is before stable_after, is told of once and left alone. `help "
+        "memory` tells more.",
+        example='"24M"',
+    )
+    recycle_grace: Seconds = key(
+        "How long one beyond its budget may go on until it is idle. It must be beyond it all the "
+        "time.",
+        example='"1min"',
+    )
+    recycle_interval: Seconds = key(
+        "It is recycled no more often than this; one that is beyond its budget sooner is told of "
+        "once.",
+        example='"1h"',
+    )
+    overlap: Flag = key(
+        "Two of it may run at once: when it is recycled, its successor is started first, and it is "
+        "stopped when that is ready; if that does not become ready, it stays. Not for one that "
+        "binds a port or holds a lock.",
+        example="true",
+    )
     tasks_max: CountLimit = key("At most so many processes and threads.", systemd="TasksMax")
     cpu_weight: Annotated[int, Field(ge=1, le=10_000), Kind("1 to 10000", "200")] = key(
         "Its share of CPU time where there is not enough for all; 100 is usual.",

@@ -57,6 +57,7 @@ _SYNONYMS = {
     "restart": "autorestart restartmode",
     "autostart": "enabled",
     "memory_max": "memory_limit mem_limit memory memorylimit ram",
+    "max_private": "max_memory_restart max_rss reload_on_rss max_uss",
     "tasks_max": "pids_limit",
     "cpu_max": "cpus cpu_quota",
     "cpu_weight": "cpu_shares",

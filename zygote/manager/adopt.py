@@ -12,6 +12,7 @@ import os
 from zygote.fleet.model import worker_from_json
 from zygote.manager.children import Child, Children
 from zygote.manager.parts import Parts
+from zygote.manager.recycle import find_left
 from zygote.manager.state import Found
 from zygote.manager.verbs import Workers, same_spec
 from zygote.manager.worker import Worker
@@ -55,6 +56,9 @@ def _adopt(
     worker = workers.find(each.name)
     if worker is None and (now or each.pidfd >= 0):
         worker = workers.add(now or spec)
+    if left := find_left(each.record, each.name, each.pid, parts):
+        worker = worker or workers.add(now or spec)
+        worker.adopt_retiring(left)
     if worker is None:
         parts.state.forget(each.name)
     elif each.pidfd >= 0:

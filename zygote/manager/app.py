@@ -250,6 +250,7 @@ class App:
         results = await works.autostart(adoption)
         self._loop.add_signal_handler(signal.SIGHUP, self._hup)
         self._spawn_task(works.logs.rotate_loop(works.bounds))
+        self._spawn_task(works.keep_budgets())
         self._spawn_task(beat(works.summary))
         # What lives now lives as long as the manager: the collector need not walk it again.
         gc.collect()

@@ -56,6 +56,10 @@ class Leaf:
         """How many of its processes the OOM killer took since this object was made."""
         return max(0, self._count_oom() - self._oom_before)
 
+    def anonymous(self) -> int | None:
+        """Bytes of anonymous memory charged to it, its private memory; None: not counted here."""
+        return self._group.counters("memory.stat").get("anon")
+
     def remove(self) -> None:
         """Kill what is left in it and remove it; while it is busy, again and again for 30 s."""
         if not self._try_remove():

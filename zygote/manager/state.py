@@ -86,6 +86,15 @@ class StateFiles:
             raise
         return record
 
+    def write_pid(self, name: str, pid: int, starttime: int, spawn_id: str) -> None:
+        """The pid record of a process that was on record before."""
+        path = self._folder / f"{name}.pid"
+        text = f"{pid} {starttime} {spawn_id}\n".encode()
+        try:
+            path.write_bytes(text.ljust(len(_BLANK)))
+        except OSError as error:
+            self._tell(f"{path}: {error.strerror}")
+
     def forget(self, name: str) -> None:
         """Remove a worker's files."""
         for end in ("json", "pid"):

@@ -71,6 +71,7 @@ class Unit:
         since: wall clock of the last change of state.
         failures: attempts that came to nothing since the manager knows it; never falls.
         restarts: automatic restarts since the manager knows it.
+        recycles: how often it was beyond its budget and replaced, since the manager knows it.
         deadline: monotonic time of the next `timed_out`, or None.
     """
 
@@ -88,6 +89,7 @@ class Unit:
         self.ready_ms: float | None = None
         self.adopted = False
         self.restarts = 0
+        self.recycles = 0
         self.failures = 0
         self.last_end: End | None = None
         self.last_end_at: float | None = None
@@ -133,7 +135,36 @@ class Unit:
         self.deadline = self.clock.monotonic() + self.spec.stop_grace
         return Do.CANCEL if starting else Do.STOP
 
+    def recycle(self) -> Do:
+        """Its budget is spent: it ends and another starts. One that is not ready is left."""
+        if self.state is not State.READY or self._verdict:
+            return Do.NOTHING
+        self.recycles += 1
+        self._again = True
+        self._move(State.STOPPING, "to be recycled")
+        self.deadline = self.clock.monotonic() + self.spec.stop_grace
+        return Do.STOP
+
+    def succeed(self) -> Do:
+        """The same, but its process lives on, as somebody else's affair, beside its successor."""
+        if self.state is not State.READY or self._verdict:
+            return Do.NOTHING
+        self.recycles += 1
+        self._forget_process()
+        return self._begin()
+
     # What happens to it
+
+    def roll_back(self, pid: int, started_at: float | None, reason: str) -> None:
+        """Its successor came to nothing: it is what runs, as before."""
+        self.recycles -= 1
+        reason = self._verdict or reason
+        self._forget_process()
+        self._blame("")
+        self.pid, self.started_at = pid, started_at
+        self._move(State.READY, f"rolled back: {reason}")
+        self._ready_at = self.clock.monotonic()
+        self._feed()
 
     def sent(self) -> None:
         """The spawn request is on its way: from here `start_timeout` counts."""

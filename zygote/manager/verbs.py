@@ -217,7 +217,7 @@ class Workers:
         limit = unit.spec.stop_grace + _STOP_MORE if timeout is None else timeout
         try:
             async with asyncio.timeout(limit):
-                while unit.state in LIVE:
+                while unit.state in LIVE or worker.retiring:
                     if unit.wanted:
                         error = f"'{worker.name}' was started again by another command meanwhile"
                         return worker.result(False, error, "", "started-again")

@@ -16,7 +16,8 @@ from typing import Any
 from zygote.control.interface import Result, WorkerState
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec, worker_to_json
-from zygote.manager import request
+from zygote.manager import recycle, request
+from zygote.manager.budget import Budget
 from zygote.manager.children import Child
 from zygote.manager.faults import is_transient, prepare_error
 from zygote.manager.leaves import Leaf
@@ -35,6 +36,8 @@ class Worker:
 
     Attributes:
         needs: what its start waits for.
+        budget: what it may have of private memory, and whether it keeps to that.
+        retiring: a process of its that goes when its successor is ready.
         pending: its spec in the fleet file has changed; the new one holds from the next start.
     """
 
@@ -42,6 +45,8 @@ class Worker:
         self.unit = Unit(spec, parts.clock, parts.chance)
         self.child: Child | None = None
         self.needs = Needs(self, parts)
+        self.budget = Budget()
+        self.retiring: recycle.Retiring | None = None
         self.pending: WorkerSpec | None = None
         self.generation = 0
         self.spawn_id = bytes(16)
@@ -69,6 +74,11 @@ class Worker:
     def stop(self) -> None:
         """Stop it, gracefully, and keep it stopped."""
         self._fenced(lambda: self._do(self.unit.stop()))
+        self._fenced(self._end_retiring)
+
+    def weigh(self) -> None:
+        """Look at its private memory, and recycle it if that is due."""
+        self._fenced(self._weigh)
 
     def signal(self, number: int) -> bool:
         """Send a signal to its main process; False if there is none.
@@ -102,8 +112,18 @@ class Worker:
         ready = self.unit.spec.type == "simple" or bool(record.get("ready"))
         restarts = int(record.get("restarts", 0))
         self.unit.adopt(child.pid, started_at, ready=ready, restarts=restarts)
+        self.unit.recycles = int(record.get("recycles", 0))
+        self.budget.adopted(self._parts.clock.monotonic())
         child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
-        self._fenced(lambda: self._do(Do.NOTHING))
+        # One that had been told to end so that another could start is told again.
+        recycling = bool(record.get("recycling"))
+        self._fenced(lambda: self._do(self.unit.recycle() if recycling else Do.NOTHING))
+
+    def adopt_retiring(self, retiring: recycle.Retiring) -> None:
+        """A process that an earlier manager had put aside: its successor is ours or will be."""
+        self.retiring, child = retiring, retiring.child
+        child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
+        self._fenced(self._end_retiring)
 
     def lost(self, record: dict[str, Any]) -> None:
         """A process that an earlier manager started is gone without a trace."""
@@ -119,11 +139,18 @@ class Worker:
             return
         self._fenced(lambda: self._do(self._apply(message)))
 
+    def is_current(self, child: Child) -> bool:
+        """Whether what `child` says is this worker's: not if it is retiring."""
+        if self.retiring and child is self.retiring.child:
+            return False
+        return child is self.child or self.unit.state is State.STARTING
+
     def broke(self, error: BaseException) -> None:
         """Handling it failed in a way that we did not foresee."""
         text = "".join(traceback.format_exception(error)).strip()
         self._parts.events.emit("internal-error", self.name, self.unit.pid, text)
         try:
+            self._end_retiring()
             self._do(self.unit.broke(repr(error)))
         except Exception as second:
             self._parts.events.emit("internal-error", self.name, None, repr(second))
@@ -144,11 +171,14 @@ class Worker:
             since=unit.since,
             started_at=unit.started_at,
             restarts=unit.restarts,
+            recycles=unit.recycles,
             zygote=spec.zygote,
             generation=self.generation,
             spawn_ms=unit.spawn_ms,
             ready_ms=unit.ready_ms,
             memory_max=spec.memory_max,
+            max_private=spec.max_private,
+            private=self.budget.private if spec.max_private and self.child else None,
             limits_enforced=limited,
             cgroup=str(self._leaf.path) if self._leaf else "",
             log=str(self._parts.logs.path(spec.name)),
@@ -221,6 +251,9 @@ class Worker:
         told, self.unit.told = self.unit.told, []
         for event, detail in told:
             self._parts.events.emit(event, self.name, self.unit.pid, detail)
+            if event == State.READY and not detail.startswith("rolled back"):
+                self.budget.ready(self._parts.clock.monotonic())
+                self._end_retiring()
         self._alarm.set(self.unit.deadline)
         self._persist()
         self.wake()
@@ -232,7 +265,10 @@ class Worker:
         if unit.state is State.INACTIVE and not self._written and not unit.last_end:
             return
         ready = unit.state is State.READY and unit.spec.type == "notify"
-        now = (unit.wanted, ready, unit.state is State.FAILED, self.spawn_id)
+        now = (
+            unit.wanted, ready, unit.state is State.FAILED, self.spawn_id, self._recycling,
+            self.retiring,
+        )  # fmt: skip
         if now != self._written:
             self._written = now
             self._write(ready)
@@ -248,6 +284,9 @@ class Worker:
                 "ready": ready,
                 "failed": unit.state is State.FAILED,
                 "restarts": unit.restarts,
+                "recycles": unit.recycles,
+                "recycling": self._recycling,
+                "retiring": self.retiring.record if self.retiring else None,
                 "zygote": unit.spec.zygote,
                 "generation": self.generation,
                 "spec": worker_to_json(unit.spec),
@@ -263,13 +302,64 @@ class Worker:
         self._do(do)
 
     def _ended(self, child: Child, done: asyncio.Future[End]) -> None:
+        if self.retiring and child is self.retiring.child:
+            self.retiring.gone()
+            self.retiring = None
+            self._parts.events.emit("retired", self.name, child.pid, str(done.result()))
+            self._settle()
+            return
         if child is not self.child:
+            return
+        if self._roll_back(f"{done.result()} before it was ready"):
             return
         self.child = None
         self._parts.state.forget_pid(self.name)
         self.needs.automatic = True
         self._drop_leaf()
         self._do(self.unit.ended(done.result()))
+
+    def _weigh(self) -> None:
+        if self.child is None:
+            return
+        verdict = recycle.look(self.budget, self, self.child, self._parts.clock.monotonic())
+        if verdict.event:
+            self._parts.events.emit(verdict.event, self.name, self.child.pid, verdict.detail)
+        if verdict.recycle and self.unit.spec.overlap and self.retiring is None:
+            self._put_aside()
+        elif verdict.recycle:
+            self._do(self.unit.recycle())
+
+    def _put_aside(self) -> None:
+        """Start a successor beside the process that runs."""
+        assert self.child
+        identity = (self.generation, self.spawn_id)
+        old = recycle.Retiring(self.child, self._leaf, self._parts, identity, self.unit.started_at)
+        do = self.unit.succeed()
+        if do is Do.SPAWN:
+            self.retiring, self.child, self._leaf = old, None, None
+            self._write(False)  # before its pid record goes
+        self._do(do)
+
+    def _end_retiring(self) -> None:
+        if self.retiring:
+            self.retiring.end(self.unit.spec.stop_signal, self.unit.spec.stop_grace)
+
+    def _roll_back(self, reason: str) -> bool:
+        """The successor is no more. True: its predecessor is what runs again."""
+        old, unit = self.retiring, self.unit
+        if old is None or old.ending or unit.state not in (State.STARTING, State.UP):
+            return False
+        self._drop_leaf()
+        self.retiring, self.child, self._leaf = None, old.child, old.leaf
+        self.generation, self.spawn_id = old.identity
+        self._parts.state.write_pid(self.name, *old.record, self.spawn_id.hex())
+        unit.roll_back(old.child.pid, old.started_at, reason)
+        self._settle()
+        return True
+
+    @property
+    def _recycling(self) -> bool:
+        return self.unit.state is State.STOPPING and self.unit.wanted
 
     def _drop_leaf(self) -> None:
         leaf, self._leaf = self._leaf, None
@@ -284,6 +374,8 @@ class Worker:
             unit.said_ready()
         if message.get("WATCHDOG") == "1":
             unit.alive()
+        if (idle := message.get("X_ZYGOTE_IDLE")) in ("0", "1"):
+            self.budget.said_idle(idle == "1", self._parts.clock.monotonic())
         if (seconds := microseconds(message.get("EXTEND_TIMEOUT_USEC", ""))) is not None:
             unit.extend(seconds)
         if message.get("STOPPING") == "1":
@@ -317,6 +409,8 @@ class Worker:
             self._fenced(lambda: self._up(spawned.child, spawned.ms))
 
     def _no_start(self, error: ZygoteError, *, transient: bool) -> None:
+        if self._roll_back(error.message):
+            return
         self._parts.state.forget_pid(self.name)
         self._drop_leaf()
         self.needs.automatic = True
@@ -370,7 +464,7 @@ class Worker:
     def _open_record(self) -> int:
         """Right before the spawn is sent: first the old record goes, then the intention is told."""
         record = self._parts.state.open_record(self.name)
-        self._written = (True, False, False, self.spawn_id)
+        self._written = (True, False, False, self.spawn_id, False, self.retiring)
         error = self._write(False)
         if error and not self._parts.state.is_known(self.name):
             os.close(record)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from zygote.control.interface import Result
 from zygote.fleet.model import Fleet
-from zygote.manager import request
+from zygote.manager import recycle, request
 from zygote.manager.adopt import Adoption
 from zygote.manager.children import Child, Children
 from zygote.manager.events import EventLog
@@ -111,6 +111,10 @@ class Works:
         results = await workers.start([name for name in names if name not in first], "no")
         return results + await workers.start(first, "up")
 
+    async def keep_budgets(self) -> None:
+        """Recycle workers that are beyond `max_private`; for ever."""
+        await recycle.keep(self.workers.all, self.parts)
+
     async def end(self) -> None:
         """Stop every worker, in reverse order, and every program."""
         await asyncio.gather(self.workers.stop_all(self.workers.all()), self.programs.close())
@@ -153,7 +157,7 @@ class Works:
 
     def _heard(self, child: Child, message: dict[str, str]) -> None:
         worker = self.workers.find(child.name)
-        if worker and (worker.child is child or worker.unit.state is State.STARTING):
+        if worker and worker.is_current(child):
             worker.heard(message)
 
 

@@ -140,3 +140,28 @@ def environment() -> None:
         told("env", f"{name}={value}")
     told("env", "END")
     sleeper()
+
+
+def hoarder() -> None:
+    """Stores 32 MB once the file NAME.more is there, which it removes; and tells which it is.
+
+    "born" in its arguments: it does so before it is ready. "heir": from its second process on it is
+    not ready before NAME.go is there. "dozer": it says that it is busy, and then idle.
+    """
+    told("ran", str(os.getpid()))
+    name = os.environ["ZYGOTE_WORKER"]
+    heir = "heir" in sys.argv and Path(f"{name}.ran").read_text().count("\n") > 1
+    kept = bytearray(b"x") * (32 << 20) if "born" in sys.argv else b""
+    if "dozer" in sys.argv:
+        notify.idle(False)
+    if heir:
+        wait_for("go")
+    notify.ready()
+    wait_for("more")
+    Path(f"{name}.more").unlink()
+    kept = bytearray(b"x") * (32 << 20)
+    if "dozer" in sys.argv:
+        wait_for("idle")
+        notify.idle()
+    while kept:
+        signal.pause()
