@@ -23,7 +23,8 @@ class Adoption:
 
     Attributes:
         adopted: they run, and are ours again.
-        resting: names of those that somebody had stopped: not to be started with the others.
+        resting: names of those that somebody had stopped, or that ended for good: not to be
+            started with the others.
         wanted: names of those that were to run, and never came to it.
         removed: adopted, but no longer in the fleet file: to be stopped.
     """
@@ -77,5 +78,7 @@ def _adopt(
             adoption.resting.add(each.name)
     elif each.pid:
         worker.lost(each.record)
+        if not worker.unit.wanted and each.record.get("boot_id") == parts.state.boot_id:
+            adoption.resting.add(each.name)  # its policy says so; after a boot all start anew
     else:
         adoption.wanted.append(each.name)

@@ -105,6 +105,7 @@ class Works:
                 worker.unit.spec.autostart
                 and worker.name in workers.fleet.workers
                 and worker.name not in adoption.resting
+                and worker not in adoption.adopted  # it ended meanwhile, and its policy decided
             )
         ]
         first = [name for name in names if not workers.match(name)[0].unit.spec.after]
