@@ -24,8 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.support.regrtest import Runner, differences
 from zygote.fleet.model import ZygoteSpec
@@ -115,7 +114,7 @@ def run(
     modules: tuple[str, ...], preload: tuple[str, ...], warm: tuple[str, ...]
 ) -> dict[str, Any]:
     """Bake, compare them all; what `--json` prints."""
-    spec = ZygoteSpec("regression", preload, warm, cwd=str(ROOT))
+    spec = ZygoteSpec("regression", preload, warm, cwd=str(Path(__file__).resolve().parent.parent))
     env = environment(spec)
     began = time.monotonic()
     say(f"baking {', '.join(preload)} …")

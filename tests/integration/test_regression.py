@@ -24,11 +24,9 @@ for module in list(sys.modules.values()):
     getattr(module, "__warningregistry__", None)
 """
 MODULES = (
-    "test_dict", "test_list", "test_gc", "test_weakref", "test_weakset", "test_finalization",
-    "test_code", "test_funcattrs", "test_descr", "test_type_cache", "test_opcache",
-    "test_monitoring", "test_sys_settrace", "test_generators", "test_coroutines",
-    "test_contextlib", "test_functools", "test_dataclasses", "test_typing", "test_inspect",
-    "test_sqlite3",
+    "test_dict", "test_list", "test_gc", "test_weakset", "test_finalization", "test_code",
+    "test_funcattrs", "test_descr", "test_type_cache", "test_opcache", "test_monitoring",
+    "test_generators", "test_coroutines", "test_contextlib", "test_functools", "test_typing",
 )  # fmt: skip
 
 
@@ -44,6 +42,6 @@ def test_cpython_tests_come_out_the_same_in_a_worker(tmp_path: Path) -> None:
     (tmp_path / "regression_floor.py").write_text(FLOOR)
     with LoneZygote(spec, env) as zygote:
         baked = Runner(tmp_path, env, zygote).run(*modules)
-    assert cold.count("passed") > 2000
+    assert cold.count("passed") > 1500
     found = differences(cold, baked)
     assert not {test: pair for test, pair in found.items() if not reason(test)}, baked.output
