@@ -14,14 +14,15 @@ from zygote.sys import procfs
 MB = 1 << 20
 FLOOR = f"BLOCK = bytearray(b'x') * (8 * {MB})"
 WORK = f"""
-import floor, sys
+import floor, pathlib, time
 print("idle", flush=True)
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
 for at in range(0, 5 * {MB}, 4096):
     floor.BLOCK[at] = 1
-print("wrote", flush=True)
 mine = bytearray(b"y") * (3 * {MB})
 print("stored", flush=True)
-import time; time.sleep(600)
+time.sleep(600)
 """
 
 
@@ -38,19 +39,24 @@ def test_pages_copied_from_the_floor_and_pages_beyond_it_are_told_apart(
 ) -> None:
     manager.bake(preload=("floor",))
     worker = manager.spawn(WORK)
-    for _ in ("idle", "wrote", "stored"):
-        last = worker.line()
-    assert last == "stored"
-    floor = unshared.read_pages(manager.process.pid)
-    pages = unshared.read_pages(worker.pid)
+    assert worker.line() == "idle"
+    before = split(manager, worker.pid)
+    (manager.cwd / "go").touch()
+    assert worker.line() == "stored"
+    after = split(manager, worker.pid)
+    assert 5 * MB <= after.unshared - before.unshared < 6 * MB
+    assert 3 * MB <= after.fresh - before.fresh < 4 * MB
     memory = procfs.read_memory(worker.pid)
+    assert memory is not None
+    assert abs(sum(after) - memory.uss_kib * 1024) <= MB // 4
+
+
+def split(manager: MiniManager, pid: int) -> unshared.Split:
+    floor = unshared.read_pages(manager.process.pid)
+    pages = unshared.read_pages(pid)
     assert floor is not None
     assert pages is not None
-    assert memory is not None
-    found = unshared.split(pages, unshared.addresses(floor))
-    assert 5 * MB <= found.unshared < 7 * MB
-    assert 3 * MB <= found.fresh < 4 * MB
-    assert abs(sum(found) - memory.uss_kib * 1024) <= MB // 4
+    return unshared.split(pages, unshared.addresses(floor))
 
 
 def test_pages_of_a_process_that_is_gone_are_none() -> None:
