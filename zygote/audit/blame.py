@@ -10,6 +10,9 @@ The bracket is put on a module's loader object and taken off again: nothing of i
 `module.__loader__`, and while no import runs none of this exists.
 """
 
+# ruff: noqa: PTH116, PTH208
+# Names are strings here: path objects would double the time of a look.
+
 from __future__ import annotations
 
 import os
@@ -22,13 +25,17 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from zygote.audit import atexits, state
-from zygote.audit.children import child_pids
+from zygote.audit.children import child_pids, has_children
 from zygote.audit.environ import Watch
 from zygote.sys.fds import open_fds
 
 
 class Ledger:
     """Threads, descriptors, child processes and settings, and who made them.
+
+    Args:
+        thorough: look also at what takes long to look at, and imports hardly ever change: limits
+            of resources. A look takes some 20 µs without; there are two for each module.
 
     Attributes:
         threads: thread id -> maker.
@@ -42,8 +49,9 @@ class Ledger:
         began: time.time() of the beginning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, thorough: bool = False) -> None:
         self.began = time.time()
+        self._thorough = thorough
         self.threads: dict[int, str] = {}
         self.fds: dict[tuple[int, str], str] = {}
         self.children: dict[int, str] = {}
@@ -51,8 +59,8 @@ class Ledger:
         self.loop_set = ""
         self.environ = Watch(self.running)
         self._running: list[str] = []
-        self._known = _Seen.now()
-        self.first, self.native = self._known.settings, state.native()
+        self._known = _Seen.now(thorough)
+        self.first, self.native = state.Settings.now(), state.native()
 
     def running(self) -> str:
         """The module whose code runs; "" if none does."""
@@ -83,12 +91,15 @@ class Ledger:
 
     def _look(self) -> None:
         """Book what is new since the last look to the code that ran meanwhile."""
-        seen, known = _Seen.now(), self._known
+        seen, known = _Seen.now(self._thorough), self._known
         self._known = seen
         if self._running and seen != known:
             maker = self._running[-1]
             self.threads.update((number, maker) for number in seen.threads - known.threads)
-            self.fds.update((entry, maker) for entry in seen.fds - known.fds)
+            if seen.fds != known.fds:
+                new = {number for number, *_ in seen.fds - known.fds}
+                open_now = open_fds().items()
+                self.fds.update((entry, maker) for entry in open_now if entry[0] in new)
             self.children.update((pid, maker) for pid in seen.children - known.children)
             if seen.settings != known.settings:
                 changes = seen.settings.changes(known.settings)
@@ -98,24 +109,47 @@ class Ledger:
 
 
 class _Seen(NamedTuple):
-    """What the process has at one moment."""
+    """What the process has at one moment.
+
+    Attributes:
+        fds: (number, device, inode), which is quicker to know than what it is called.
+    """
 
     threads: set[int]
-    fds: set[tuple[int, str]]
+    fds: set[tuple[int, int, int]]
     children: set[int]
     loop: int
     settings: state.Settings
 
     @classmethod
-    def now(cls) -> _Seen:
+    def now(cls, thorough: bool) -> _Seen:
         loop = set_loop()
         return cls(
-            {int(name) for name in os.listdir("/proc/self/task")},  # noqa: PTH208 (often)
-            set(open_fds().items()),
-            set(child_pids()),
+            _threads(),
+            _fds(),
+            set(child_pids()) if has_children() else set(),
             0 if loop is None else id(loop),
-            state.Settings.now(),
+            state.Settings.now(limits=thorough),
         )
+
+
+def _threads() -> set[int]:
+    """Ids; a folder of /proc has as many links as entries, and two: one call, if there is one."""
+    if os.stat("/proc/self/task").st_nlink == 3:
+        return {os.getpid()}
+    return {int(name) for name in os.listdir("/proc/self/task")}
+
+
+def _fds() -> set[tuple[int, int, int]]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        number = int(name)
+        try:
+            stat = os.fstat(number)
+        except OSError:  # the descriptor of the listing itself
+            continue
+        found.add((number, stat.st_dev, stat.st_ino))
+    return found
 
 
 def set_loop() -> Any:

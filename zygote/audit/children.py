@@ -16,9 +16,7 @@ from zygote.audit.report import Finding
 
 def look(makers: Mapping[int, str]) -> list[Finding]:
     """One finding a child; `makers` says by whom, by pid."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
+    if not has_children():
         return []
     # Without CONFIG_PROC_CHILDREN the kernel tells that there are some, and not which.
     found = {pid: f"process '{_comm(pid)}' (pid {pid})" for pid in child_pids()}
@@ -31,6 +29,15 @@ def look(makers: Mapping[int, str]) -> list[Finding]:
         )
         for pid, what in sorted((found or {0: "a process of its own"}).items())
     ]
+
+
+def has_children() -> bool:
+    """Whether there are any, dead ones that were not waited for among them; one system call."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def child_pids() -> list[int]:

@@ -66,7 +66,7 @@ def run(order: Order, tell: Callable[[str, str], None]) -> dict[str, Any]:
     """
     sys.path[:0] = [order.cwd, *order.path]
     gc.disable()  # as in a zygote: nothing that an import made is collected unseen
-    ledger = Ledger()
+    ledger = Ledger(thorough=True)
     before, since, resident = len(sys.modules), time.monotonic(), _resident()
     with ledger.imports():
         for name in order.modules:
