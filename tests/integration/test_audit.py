@@ -73,7 +73,7 @@ HAZARDS: dict[str, tuple[str, str, str]] = {
         "import sqlalchemy\n"
         "KEPT = sqlalchemy.create_engine('sqlite://')\n"
         "KEPT.connect().close()",
-        "pool", "a pool with 1 open connections",
+        "pool", "Pool with 1 open connection, held by a_pool.KEPT",
     ),
     "a_generator": ("import random\nKEPT = random.Random(3)", "random-state", "(random.Random)"),
     "a_deep_generator": (

@@ -139,7 +139,8 @@ def _pool(pool: Any) -> str:
         count = pool.checkedin() + pool.checkedout()
     else:
         count = int("connection" in vars(pool))  # StaticPool's, once it has connected
-    return f"a pool with {count} open connections ({type(pool).__name__})" if count else ""
+    plural = "s" * (count > 1)
+    return f"a {type(pool).__name__} with {count} open connection{plural}" if count else ""
 
 
 def _channel(channel: Any) -> str:

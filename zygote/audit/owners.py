@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from types import FunctionType, ModuleType
 from typing import Any
 
-_DEPTH = 4
+_DEPTH = 8
 _BREADTH = 400
 """A search that finds more holders than these on one step is given up."""
 
@@ -26,7 +26,8 @@ def owners(things: Iterable[Any]) -> dict[int, str]:
     found: dict[int, str] = {}
     # what to find the holders of -> the things that it leads to
     edge: dict[int, tuple[Any, set[int]]] = {id(thing): (thing, {id(thing)}) for thing in things}
-    seen = set(edge)
+    leads = {key: roots for key, (_, roots) in edge.items()}
+    within: dict[int, set[int]] = {}
     for _ in range(_DEPTH):
         targets = [thing for thing, _ in edge.values()]
         if not targets or len(targets) > _BREADTH:
@@ -34,20 +35,27 @@ def owners(things: Iterable[Any]) -> dict[int, str]:
         following: dict[int, tuple[Any, set[int]]] = {}
         ours = {id(edge), id(targets), id(following), id(globals_of)}
         for holder in gc.get_referrers(*targets):
-            if id(holder) in seen or id(holder) in ours or _is_passing(holder, edge):
+            if id(holder) in ours or _is_passing(holder, edge):
                 continue
             roots = _led_to(holder, edge)
+            if id(holder) in leads:  # another one's way goes on from here
+                for root in roots:
+                    within.setdefault(root, set()).update(leads[id(holder)])
+                continue
             places = _places(holder, globals_of, edge, roots)
             for root, place in places.items():
                 found.setdefault(root, place)
             if not places:
                 following[id(holder)] = (holder, roots)
-        seen |= set(following)
+        leads |= {key: roots for key, (_, roots) in following.items()}
         edge = {
             key: (holder, roots - found.keys())
             for key, (holder, roots) in following.items()
             if roots - found.keys()
         }
+    for root, others in within.items():
+        for other in others & found.keys():
+            found.setdefault(root, found[other])
     return found
 
 
@@ -59,8 +67,8 @@ def module_of(place: str) -> str:
 
 
 def _is_passing(holder: Any, edge: dict[int, tuple[Any, set[int]]]) -> bool:
-    """Frames, and the pairs that this search itself is made of."""
-    if type(holder).__name__ in ("frame", "list_iterator"):
+    """Frames, modules as such, and the pairs that this search itself is made of."""
+    if type(holder).__name__ in ("frame", "list_iterator", "module") or holder is sys.modules:
         return True
     return (
         type(holder) is tuple and len(holder) == 2 and any(pair is holder for pair in edge.values())
