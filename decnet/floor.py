@@ -23,7 +23,7 @@ import decnet.context
 import decnet.geo.where
 import decnet.workers.api
 from decnet import dress
-from decnet.db import cursors
+from decnet.db import compiled, cursors
 from decnet.db.engine import Database
 from decnet.db.tables import Attacker, Log, utc_now
 from decnet.rehearsal import rehearse
@@ -58,6 +58,7 @@ def warm() -> None:
         stage.mkdir()
         asyncio.run(dress.rehearse(stage, ABSENT))
     decnet.workers.api.APP.openapi()
+    compiled.CACHE.keep()
 
 
 async def _exercise(path: Path) -> None:

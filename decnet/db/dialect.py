@@ -19,6 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlmodel import SQLModel
 
+from decnet.db import compiled
+
 BUSY_MS = 5_000
 CACHE_KIB = 512
 """Page cache a connection; SQLite's default is 2000 KiB, mostly private memory in each worker."""
@@ -48,7 +50,8 @@ def make_engine(url: str, *, connections: int, foreign_keys: bool = True) -> Asy
     options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "pool_timeout": 30}
     if make_url(url).database in (None, "", ":memory:") and url.startswith("sqlite"):
         options = {}
-    engine = create_async_engine(url, query_cache_size=200, **options)
+    options["execution_options"] = {"compiled_cache": compiled.CACHE}
+    engine = create_async_engine(compiled.shared(make_url(url)), **options)
     if engine.dialect.name == "sqlite":
         pragmas = (*_PRAGMAS, f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         _prepare_sqlite(engine.sync_engine, pragmas)

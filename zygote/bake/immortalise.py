@@ -11,6 +11,7 @@ worker makes itself is counted and freed as ever.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from types import CodeType
 
@@ -48,8 +49,18 @@ def _walk(counts: selftest.Counts) -> int:
             continue
         words[at] = immortal
         number += 1
+        if type(thing) is str:
+            hash(thing)  # kept in the string: a worker that computes it writes there
+        elif issubclass(type(thing), type):  # isinstance would ask what it is proxy for
+            _give_version(thing)
         stack.extend(referents(thing))
         if type(thing) is CodeType:  # the collector does not look into code
             stack += (thing.co_consts, thing.co_names, thing.co_linetable, thing.co_exceptiontable)
             stack += (thing.co_filename, thing.co_name, thing.co_qualname)
     return number
+
+
+def _give_version(kind: type) -> None:
+    """Look something up in a class: the first time the interpreter notes a version in it."""
+    with contextlib.suppress(AttributeError):
+        type.__getattribute__(kind, "_")

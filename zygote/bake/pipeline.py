@@ -1,10 +1,10 @@
 """The bake: from an empty interpreter to a floor that stays shared.
 
-    import → audit → relocate → warm → collect → trim → immortalise → freeze → seal → collapse →
+    import → audit → warm → collect → trim → relocate → immortalise → freeze → seal → collapse →
     audit → ready
 
-The order matters. Code that is moved has to be taught again, so `relocate` comes before `warm`.
-Before the freeze the heap may still be walked and written; after it nothing may. `seal` comes when
+The order matters. Code is moved with what it has learnt, so `relocate` comes after `warm`. Before
+the freeze the heap may still be walked and written; after it nothing may. `seal` comes when
 nobody makes or drops objects any more, so that no hole opens again, and `collapse` when no page
 comes or goes.
 
@@ -37,10 +37,10 @@ from zygote.errors import ZygoteError
 
 STAGES = (
     Stage("audit", audit.run),
-    Stage("relocate", relocate.run, optional=True),
     Stage("warm", warm.run),
     Stage("collect", collect.run),
     Stage("trim", trim.run, optional=True),
+    Stage("relocate", relocate.run, optional=True),
     Stage("immortalise", immortalise.run, optional=True),
     Stage("freeze", freeze.run, optional=True),
     Stage("seal", seal.run, optional=True),

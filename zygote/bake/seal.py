@@ -18,6 +18,7 @@ import re
 import sys
 import warnings
 
+from zygote.bake import warm
 from zygote.bake.stage import Bake, Skipped
 from zygote.sys import malloc
 
@@ -27,10 +28,13 @@ _BYTES_HEAD = sys.getsizeof(b"")
 _ROUNDS = 2
 """The filling itself makes a few objects of other sizes."""
 
+_AGAIN = 3
+"""Rounds of what every worker does, that fill the cleared cache again."""
+
 _filling: list[object] = []
 
 
-def run(_bake: Bake) -> str:
+def run(bake: Bake) -> str:
     """Both allocators.
 
     Raises:
@@ -38,6 +42,7 @@ def run(_bake: Bake) -> str:
             is not glibc.
     """
     _clear_type_cache()
+    warm.own(bake, rounds=_AGAIN)
     gc.collect()  # empties the interpreter's lists of dead objects, whose places are holes, too
     blocks, taken = fill()
     gc.freeze()  # the filling, too, is out of the collector's sight
@@ -54,8 +59,9 @@ def fill() -> tuple[int, int]:
 def _clear_type_cache() -> None:
     """Drop what attribute look-ups left behind.
 
-    The cache is small and a worker writes to all its pages anyway; but its entries hold names that
-    nobody else has any more, and replacing one would free a block in a page of the floor.
+    Its entries hold names that nobody else has any more, and replacing one would free a block in a
+    page of the floor. What every worker looks up is looked up again at once, so that it finds that
+    and writes to none of the cache's 24 pages.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from 3.13; it acts all the same

@@ -32,8 +32,8 @@ class Bake:
             so that the manager can name what hangs.
         own: what every worker does whatever it runs, as far as it is harmless in the zygote; called
             many times.
-        rehearse: gives the ids of the code objects that an idle worker has entered; raises
-            ZygoteError or OSError where that cannot be found out.
+        rehearse: gives the ids of the code objects that an idle worker has entered, in order;
+            raises ZygoteError or OSError where that cannot be found out.
         trace: gives the ids of the code objects that a function enters, which it runs in a clone;
             raises as `rehearse`.
         ledger: which module made which thread and which descriptor.
@@ -48,8 +48,8 @@ class Bake:
     link_fd: int
     tell: Callable[[str, str], None]
     own: Callable[[], None]
-    rehearse: Callable[[], set[int]]
-    trace: Callable[[Callable[[], None]], set[int]]
+    rehearse: Callable[[], dict[int, None]]
+    trace: Callable[[Callable[[], None]], dict[int, None]]
     ledger: Ledger = field(default_factory=Ledger)
     frozen: bool = False
     studied: list[Finding] = field(default_factory=list)

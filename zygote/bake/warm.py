@@ -44,11 +44,11 @@ def fleet(bake: Bake) -> None:
             _call(bake, entry)
 
 
-def own(bake: Bake) -> None:
+def own(bake: Bake, rounds: int = _ROUNDS) -> None:
     """Warm up what any worker does: its set-up, and an event loop run and closed."""
     import asyncio  # late: after the floor has been asked for, and it brings ssl
 
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         with _no_loop_stays():
             asyncio.run(asyncio.sleep(1e-9))
         bake.own()

@@ -33,10 +33,10 @@ _TARGET = f"{__name__}:perform"
 _entered: dict[int, None] = {}
 
 
-def run() -> set[int]:
-    """The ids of all code objects that a worker enters until its event loop is idle.
+def run() -> dict[int, None]:
+    """The ids of all code objects that a worker enters until its event loop is idle, in order.
 
-    Those of the zygote's own loop, which are entered around each clone, are added.
+    Those of the zygote's own loop, which are entered around each clone, come first.
 
     Raises:
         ZygoteError: the rehearsal ended before that.
@@ -51,11 +51,13 @@ def run() -> set[int]:
         os.close(null)
     if status or not data:
         raise ZygoteError(f"a rehearsed worker ended with wait status {status}")
-    return set(array.array("Q", data)) | _of_the_loop()
+    return _of_the_loop() | dict.fromkeys(array.array("Q", data))
 
 
-def trace(work: Callable[[], None]) -> set[int]:
+def trace(work: Callable[[], None]) -> dict[int, None]:
     """The ids of all code objects that `work` enters in a clone of this process, and its threads'.
+
+    In the order of their first entries.
 
     Raises:
         ZygoteError: it raised there, or this Python cannot tell (before 3.12).
@@ -80,15 +82,15 @@ def trace(work: Callable[[], None]) -> set[int]:
         _, status = os.waitpid(pid, 0)
         if status:
             raise ZygoteError(f"a rehearsed warm-up ended with wait status {status}")
-        return set(array.array("Q", os.pread(script, os.fstat(script).st_size, 0)))
+        return dict.fromkeys(array.array("Q", os.pread(script, os.fstat(script).st_size, 0)))
     finally:
         os.close(script)
 
 
-def _of_the_loop() -> set[int]:
+def _of_the_loop() -> dict[int, None]:
     """The loop's own code: what it writes to, worker after worker, had better be few pages."""
     return {
-        id(thing.__code__)
+        id(thing.__code__): None
         for thing in gc.get_objects()
         if type(thing) is FunctionType and thing.__module__ in _LOOP
     }
