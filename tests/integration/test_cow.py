@@ -123,7 +123,7 @@ def test_cow_an_unwarmed_cache_is_named(seen: dict[str, Any]) -> None:
     report = seen["unwarmed"]
     cache = rows(report, cause="fresh allocation", module="seeds", name="CACHE")
     assert cache > 500
-    assert cache > 0.6 * (report["private_kib"] - seen["idle"]["private_kib"])
+    assert cache > 0.5 * (report["private_kib"] - seen["idle"]["private_kib"])
     lru = rows(seen["unwarmed_lru"], cause="fresh allocation", module="seeds", name="price")
     lru += rows(seen["unwarmed_lru"], type="_lru_list_elem")
     assert lru > 500
@@ -214,7 +214,7 @@ def test_cow_draws_a_picture(cli: Cli) -> None:
 def test_cow_without_a_witness_says_what_is_missing(cli: Cli) -> None:
     found = cli("cow", "counter", "--no-witness", "--json").json
     assert any("no witness" in note for note in found["notes"])
-    assert found["attributed_kib"] >= 0.9 * found["private_kib"]
+    assert found["attributed_kib"] >= 0.85 * found["private_kib"]
 
 
 def test_cow_wrong_words(cli: Cli) -> None:

@@ -18,7 +18,6 @@ All offsets are found out on a function of our own, and tried on it, before any 
 from __future__ import annotations
 
 import ctypes
-import mmap
 import sys
 import sysconfig
 import weakref
@@ -26,9 +25,10 @@ from collections.abc import Iterable
 from types import CodeType, FunctionType
 from typing import NamedTuple
 
+from zygote.sys import malloc
+
 _MANY = 1 << 29
 """References that nobody counts down, below what any version takes for immortal."""
-_ALIGN = 16
 _WORD = 8
 _CODE_IN_FUNCTION_MOST = 256
 
@@ -79,24 +79,21 @@ def size(code: CodeType) -> int:
     return kind.__basicsize__ + _word(id(code) + 2 * _WORD).value * kind.__itemsize__
 
 
-def copy(_layout: Layout, codes: Iterable[CodeType]) -> tuple[mmap.mmap, dict[int, int]]:
-    """Copy code objects into one new block, in this order.
+def copy(codes: Iterable[CodeType]) -> dict[int, int]:
+    """Copy code objects to the end of malloc's heap, one after the other, for good.
 
     Returns:
-        The block, which must never be unmapped; old address -> new address.
+        Old address -> new address.
+    Raises:
+        MemoryError: no room; the copies made so far are lost.
     """
-    places: dict[int, int] = {}
-    end = 0
+    malloc.fill()  # or they would lie in its holes
+    moved: dict[int, int] = {}
     for one in codes:
-        places[id(one)] = end
-        end += -(-size(one) // _ALIGN) * _ALIGN
-    block = mmap.mmap(-1, max(end, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    begin = ctypes.addressof(ctypes.c_char.from_buffer(block))
-    for one in codes:
-        at = begin + places[id(one)]
+        at = moved[id(one)] = malloc.take(size(one))
         ctypes.memmove(at, id(one), size(one))
         ctypes.c_uint32.from_address(at).value |= _MANY
-    return block, {old: begin + place for old, place in places.items()}
+    return moved
 
 
 def repoint(
@@ -152,8 +149,8 @@ def _holds(layout: Layout) -> bool:
     expected = [function(range(count)) for count in range(40)]
     inner = [constant for constant in original.co_consts if type(constant) is CodeType]
     codes = [original, *inner]
-    block, moved = copy(layout, codes)
-    _kept.extend((block, codes))
+    moved = copy(codes)
+    _kept.append(codes)
     repoint(layout, moved, [function], codes)
     return (
         id(function.__code__) == moved[id(original)] != id(original)

@@ -16,6 +16,7 @@ import gc
 from types import CodeType
 
 from zygote.bake import selftest
+from zygote.bake.hidden import Hidden
 from zygote.bake.stage import Bake, Skipped
 from zygote.sys import malloc
 
@@ -38,6 +39,7 @@ def _walk(counts: selftest.Counts) -> int:
     """Mark everything reachable; the mark itself says what was visited already."""
     words, immortal, referents = counts.words, counts.immortal, gc.get_referents
     number = 0
+    hidden = Hidden()
     # Objects that are immortal from the start are not in any list of the collector's, but the
     # dicts of built-in types are: so all that is alive is reached from here.
     stack = gc.get_objects()
@@ -53,10 +55,12 @@ def _walk(counts: selftest.Counts) -> int:
             hash(thing)  # kept in the string: a worker that computes it writes there
         elif issubclass(type(thing), type):  # isinstance would ask what it is proxy for
             _give_version(thing)
+            hidden.keep_keys(thing)
         stack.extend(referents(thing))
         if type(thing) is CodeType:  # the collector does not look into code
             stack += (thing.co_consts, thing.co_names, thing.co_linetable, thing.co_exceptiontable)
             stack += (thing.co_filename, thing.co_name, thing.co_qualname)
+            stack.extend(hidden.asked_of(thing))
     return number
 
 

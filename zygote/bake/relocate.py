@@ -4,9 +4,9 @@ Running Python writes to the code itself: the interpreter keeps counters, branch
 caches between the instructions. That cannot be had otherwise, but the code that one worker runs
 lies spread over the floor, a function here and one there, and each copies a page: 547 pages were
 measured for 0.7 MB of functions. So the code objects that a rehearsed worker entered, and those
-that the fleet's warm-up enters (in a clone of the zygote, which ends with it), are moved into one
-block of memory in the order of their first entries: what all workers run comes first, what one
-worker runs lies together.
+that the fleet's warm-up enters (in a clone of the zygote, which ends with it), are moved to the end
+of the heap in the order of their first entries: what all workers run comes first, what one worker
+runs lies together.
 
 They are moved as they are, with all that the warm-up taught them (`zygote.bake.code`), so this
 comes after it. The originals stay: what still runs there may go on.
@@ -23,8 +23,7 @@ from zygote.bake import code, warm
 from zygote.bake.stage import Bake, Skipped
 from zygote.errors import ZygoteError
 
-_kept: list[object] = []
-"""The originals, and the block that holds the copies."""
+_originals: list[CodeType] = []
 
 
 def run(bake: Bake) -> str:
@@ -48,8 +47,8 @@ def run(bake: Bake) -> str:
     chosen = [there[at] for at in hot if at in there and code.movable(there[at])]
     if not chosen:
         raise Skipped("no function of the floor was entered")
-    block, moved = code.copy(layout, chosen)
-    _kept.extend((block, chosen))
+    _originals.extend(chosen)
+    moved = code.copy(chosen)
     count = code.repoint(layout, moved, functions, there.values())
     size = sum(map(code.size, chosen))
     return f"{len(chosen):,} code objects of {count:,} functions, {size / 1e6:.1f} MB"

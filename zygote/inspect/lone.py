@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from zygote.errors import ZygoteError
 from zygote.fleet.model import ZygoteSpec
-from zygote.sys import procfs
+from zygote.sys import linker, procfs
 from zygote.wire import messages
 from zygote.wire.messages import Kind, Packet
 
@@ -175,7 +175,8 @@ class LoneZygote:
         )  # fmt: skip
         try:
             self._process = subprocess.Popen(
-                words, env=self.env, cwd=self.spec.cwd or None, pass_fds=[link], process_group=0,
+                words, env={**linker.AT_ONCE, **self.env}, cwd=self.spec.cwd or None,
+                pass_fds=[link], process_group=0,
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
             )  # fmt: skip
         except OSError as error:

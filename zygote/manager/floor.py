@@ -14,6 +14,7 @@ from zygote.manager.events import EventLog
 from zygote.manager.leaves import Leaf, Leaves
 from zygote.manager.logs import LogFiles
 from zygote.manager.state import StateFiles
+from zygote.sys import linker
 
 
 class ZygoteShop:
@@ -62,7 +63,7 @@ class ZygoteShop:
             spec.python or sys.executable, "-m", "zygote.forkserver", "--link", str(link),
             "--name", spec.name, "--generation", str(generation), "--spawn-path", self._spawn_path,
         )  # fmt: skip
-        env = {**self._env, **spec.env}
+        env = {**self._env, **linker.AT_ONCE, **spec.env}
         try:
             pid = start_program(
                 Program(argv, env, cwd=spec.cwd, stdout=log, stderr=log, fds=(link,))

@@ -25,6 +25,8 @@ _ARENA_MAX = -8
 _FILL_LIMIT = 256 << 20
 _FILL_SIZES = [1 << bits for bits in range(17, 9, -1)] + [*range(1024, 16, -16), 24]
 """Large chunks first, so that they are not eaten up by small ones."""
+_CACHED_MOST = 1032
+"""A smaller block that is freed is kept aside and handed out next, out of order."""
 
 _libc = ctypes.CDLL(None)
 _libc.malloc.restype = ctypes.c_void_p
@@ -60,6 +62,18 @@ def trim() -> bool:
     return True
 
 
+def take(size: int) -> int:
+    """A block that is never given back; its address.
+
+    Raises:
+        MemoryError: there is none.
+    """
+    address = _libc.malloc(size)
+    if not address:
+        raise MemoryError(f"malloc({size})")
+    return int(address)
+
+
 def fill() -> int:
     """Take every free chunk inside malloc's main heap, for good; 0 where libc is not glibc.
 
@@ -77,7 +91,8 @@ def fill() -> int:
         while taken < _FILL_LIMIT:
             address = _libc.malloc(size) or 0
             if not 0 < address < end:
-                _libc.free(address)
+                if size > _CACHED_MOST:
+                    _libc.free(address)
                 break
             taken += size
     return taken

@@ -1,0 +1,93 @@
+"""Counts that the walk over objects does not see, because no object holds them.
+
+Facts, CPython 3.12 to 3.14:
+
+- All instances of a class share one table of attribute names, `ht_cached_keys` of the class, with a
+  reference count of its own in its first word: it is raised and lowered as instances get and lose a
+  `__dict__`. 3.12 and 3.13 leave it alone at 0xFFFFFFFF, 3.14 below zero. Only these tables may be
+  given that count: one that belongs to a single dict is copied with its count by `dict.copy()`, and
+  the copy would never be freed.
+- A code object keeps what it was once asked for (`co_code`, `co_varnames`, `co_cellvars`,
+  `co_freevars`) in a block beside it.
+
+Both offsets are found out on things of our own; what is not found is left alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any
+
+_WORD = 8
+_HEAP_TYPE = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE."""
+_KEYS_IMMORTAL = 0xFFFFFFFF if sys.version_info < (3, 14) else 1 << 63
+_KEYS_MOST = 1 << 24
+"""A count beyond this is none: the offset was wrong."""
+_ASKED = 4
+"""Words in the block beside a code object."""
+
+
+class _Specimen:
+    def __init__(self) -> None:
+        self.one = self.two = 0
+
+
+class Hidden:
+    """Offsets, found once; 0 where there is none."""
+
+    def __init__(self) -> None:
+        self.keys = _keys_offset()
+        self.asked = _asked_offset()
+
+    def keep_keys(self, kind: type) -> None:
+        """Give the attribute names that instances of a class share a count that stays."""
+        if not self.keys or not kind.__flags__ & _HEAP_TYPE:
+            return
+        keys = _word(id(kind) + self.keys).value
+        if keys and 0 < _word(keys).value < _KEYS_MOST:
+            _word(keys).value = _KEYS_IMMORTAL
+
+    def asked_of(self, code: CodeType) -> Iterator[Any]:
+        """What a code object made when it was asked, and keeps."""
+        block = _word(id(code) + self.asked).value if self.asked else 0
+        if block:
+            for number in range(_ASKED):
+                at = _word(block + number * _WORD).value
+                if at:
+                    yield ctypes.cast(at, ctypes.py_object).value
+
+
+def _word(at: int) -> ctypes.c_uint64:
+    return ctypes.c_uint64.from_address(at)
+
+
+def _keys_offset() -> int:
+    """Of `ht_cached_keys` in a class."""
+    names = vars(_Specimen())  # asked for, so that there is a dict, which names the table
+    keys = _word(id(names) + 32).value
+    kind: object = _Specimen
+    size = type(kind).__basicsize__
+    found = [at for at in range(0, size, _WORD) if _word(id(_Specimen) + at).value == keys]
+    return found[0] if len(found) == 1 else 0
+
+
+def _asked_offset() -> int:
+    """Of the word in a code object that is zero until it is first asked for its variables."""
+    code = compile("lambda a: a", "specimen", "eval")
+    offsets = range(0, CodeType.__basicsize__ // _WORD * _WORD, _WORD)
+    before = [_word(id(code) + at).value for at in offsets]
+    names = code.co_varnames
+    found = [
+        at
+        for at, old in zip(offsets, before, strict=True)
+        if _word(id(code) + at).value and not old
+    ]
+    if len(found) != 1:
+        return 0
+    block = _word(id(code) + found[0]).value
+    held = [_word(block + number * _WORD).value for number in range(_ASKED)]
+    return found[0] if id(names) in held else 0
