@@ -47,8 +47,10 @@ bench: setup
 	@new=benchmarks/results/regression.json.new; .venv/bin/python benchmarks/regression.py --json > $$new; s=$$?; \
 	if [ $$s -le 1 ]; then mv $$new benchmarks/results/regression.json; else rm -f $$new; fi; \
 	[ $$s -eq 0 ] || [ $$s -eq 2 ] # 2: this Python ships no tests
+	@.venv/bin/python benchmarks/plots.py
 	@.venv/bin/python benchmarks/readme.py
 	@echo "results are in benchmarks/results/, and in README.md" >&2
+	@echo "not run, for they take long: peers.py, load.py, drift.py, chaos.py, thousand.py in benchmarks/" >&2
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
