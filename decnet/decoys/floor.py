@@ -7,6 +7,7 @@ as can be.
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401 -- a decoy's first bind imports it: 0.2 MB each
 import importlib
 import logging
 import tempfile

@@ -98,6 +98,14 @@ def test_proposal_names_no_package_beside_its_module() -> None:
     assert found.added == ("a.b", "ab") and found.saved_kib == 1100
 
 
+def test_proposal_counts_the_search_of_workers_that_then_import_nothing() -> None:
+    late_ones = {"one": ["a", "b"], "two": ["a", "own"], "three": ["a"], "four": []}
+    costs = [Cost("a", 1000, 0, ("b",)), Cost("own", 900, 0)]
+    found = propose("floor", (), late_ones, costs, workers=(), unread={}, search_kib=50)
+    assert found.added == ("a",) and found.silent == ("one", "three")
+    assert found.saved_kib == 2 * 1000 + 2 * 50
+
+
 def test_proposal_at_least_one_worker_names_what_moves_into_the_zygote() -> None:
     found = proposal({"one": ["own"]}, [Cost("own", 5000, 0.1)], at_least=1)
     assert found.added == ("own",) and found.saved_kib == 0

@@ -10,6 +10,7 @@ from typing import Any
 from zygote.cli import render
 from zygote.cli.context import current
 from zygote.cli.render import Column
+from zygote.fleet.words import listed
 from zygote.inspect.floor import Blamed, Floor, Layer, by_package
 from zygote.inspect.propose import Proposal
 from zygote.units import format_seconds
@@ -68,7 +69,7 @@ LATE = (
     Column("TIME", _seconds("seconds"), right=True, drop=3),
     Column("MODULES", _number("modules"), right=True, drop=4),
     Column("PRELOAD", lambda row: "yes" if row.proposed else row.refused or "no"),
-    Column("USED_BY", lambda row: ",".join(row.workers), drop=5),
+    Column("USED_BY", lambda row: listed(row.workers, 3), drop=5),
 )
 
 
@@ -146,6 +147,12 @@ def show_proposal(proposal: Proposal, at_least: int) -> None:
     render.heading(f"[zygote.{proposal.zygote}]", "bold")
     render.heading(proposal.line(), "green")
     render.heading(f"# saves {render.megabytes(proposal.saved_kib)} MB of {count} workers", "dim")
+    if proposal.silent:
+        each = render.megabytes(proposal.search_kib)
+        render.heading(
+            f"# ({each} MB of it for each of {len(proposal.silent)} that then import nothing)",
+            "dim",
+        )
 
 
 def _say(text: str) -> None:

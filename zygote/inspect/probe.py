@@ -11,6 +11,7 @@ tuple: (verb, …), or ("error", type, text, traceback).
     import NAME…   ("import", seconds, modules loaded, sources compiled)
     blame NAME…    ("blame", [(module, imported by, KiB with and without what it imported itself,
                    seconds with and without)…]), in the order in which they began
+    search NAME    ("search",) after having looked for a module that there is not
     grow NAME…     ("grow", seconds, modules that this import added)
     modules        ("modules", address of sys.modules, where the letters of a str begin, names)
 """
@@ -60,6 +61,14 @@ def _grow(names: list[str]) -> tuple[object, ...]:
         __import__(name)
     # In the order of their insertion; what an import took out again is not missed here.
     return ("grow", time.perf_counter() - began, list(sys.modules)[before:])
+
+
+def _search(names: list[str]) -> tuple[object, ...]:
+    try:
+        __import__(names[0])
+    except ImportError:
+        pass
+    return ("search",)
 
 
 def _modules(_names: list[str]) -> tuple[object, ...]:
@@ -150,7 +159,13 @@ def _say(writer: int, answer: tuple[object, ...]) -> None:
         data = data[os.write(writer, data) :]
 
 
-_VERBS = {"import": _import, "blame": _blame, "grow": _grow, "modules": _modules}
+_VERBS = {
+    "import": _import,
+    "blame": _blame,
+    "search": _search,
+    "grow": _grow,
+    "modules": _modules,
+}
 
 if __name__ == "__main__":
     main()

@@ -64,6 +64,9 @@ class Proposal:
         preload: what it has now.
         rows: the late modules, those that save most first.
         unread: worker → why its modules are not known.
+        search_kib: what a worker writes by its first import, whatever it is: caches of finders,
+            the import system's own code.
+        silent: workers that would import nothing any more, and so not write that either.
     """
 
     zygote: str
@@ -71,6 +74,8 @@ class Proposal:
     rows: tuple[Row, ...]
     workers: tuple[str, ...]
     unread: Mapping[str, str]
+    search_kib: int = 0
+    silent: tuple[str, ...] = ()
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -83,7 +88,8 @@ class Proposal:
     @property
     def saved_kib(self) -> int:
         """Of the whole fleet."""
-        return sum(row.saved_kib for row in self.rows if row.proposed)
+        rows = sum(row.saved_kib for row in self.rows if row.proposed)
+        return rows + self.search_kib * len(self.silent)
 
     def line(self) -> str:
         """The line of the fleet file, as TOML."""
@@ -97,6 +103,8 @@ class Proposal:
             "proposed": [*self.preload, *self.added],
             "added": list(self.added),
             "saved_kib": self.saved_kib,
+            "search_kib": self.search_kib,
+            "silent": list(self.silent),
             "workers": list(self.workers),
             "unread": dict(self.unread),
             "modules": [asdict(row) for row in self.rows],
@@ -131,10 +139,12 @@ def propose(
     workers: Sequence[str],
     unread: Mapping[str, str],
     at_least: int = 2,
+    search_kib: int = 0,
 ) -> Proposal:
     """The rows and the proposal.
 
     Args:
+        late: worker → its late modules.
         costs: in the order of `order`; a module that came with another has none.
         at_least: so many workers must have it.
     """
@@ -152,4 +162,9 @@ def propose(
             )
         )  # fmt: skip
     rows.sort(key=lambda row: (-row.saved_kib, -row.workers_kib))
-    return Proposal(zygote, tuple(preload), tuple(rows), tuple(workers), dict(unread))
+    gone = {row.module for row in rows if row.proposed}
+    gone |= {name for cost in costs if cost.module in gone for name in cost.brought}
+    silent = tuple(name for name in late if late[name] and gone.issuperset(late[name]))
+    return Proposal(
+        zygote, tuple(preload), tuple(rows), tuple(workers), dict(unread), search_kib, silent
+    )

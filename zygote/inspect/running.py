@@ -99,12 +99,14 @@ def _of_zygote(
             else:
                 modules[worker.name] = late.added(found, baked)
         costs: list[Cost] = []
+        search_kib = 0
         wanted = order(modules)
         if wanted:
+            search_kib = _search(clone)
             costs = _costs(clone, wanted, lambda text: tell(f"{zygote.name}: {text}"))
     return propose(
         zygote.name, preload, modules, costs, workers=tuple(modules), unread=unread,
-        at_least=at_least,
+        at_least=at_least, search_kib=search_kib,
     )  # fmt: skip
 
 
@@ -123,12 +125,15 @@ def _check(pid: int, address: int, letters: int, baked: list[str]) -> int:
     )
 
 
+def _search(clone: Clone) -> int:
+    """What an import that finds nothing writes."""
+    before = clone.memory()
+    clone.ask("search", _NOWHERE)
+    return max(0, clone.memory().private_dirty_kib - before.private_dirty_kib)
+
+
 def _costs(clone: Clone, wanted: Sequence[str], tell: Callable[[str], None]) -> list[Cost]:
     """Import each in turn; private memory before and after is its cost."""
-    try:
-        clone.ask("import", _NOWHERE)  # what searching at all costs is nobody's
-    except ZygoteError:
-        pass
     before, threads, (_, sockets) = clone.memory(), clone.threads(), clone.fds()
     have = set(clone.ask("modules")[2])
     costs = []
