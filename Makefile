@@ -43,6 +43,7 @@ bench: setup
 	@mkdir -p benchmarks/results
 	@.venv/bin/python benchmarks/spawn.py --json > benchmarks/results/spawn.json || test $$? -eq 1 # 1: a goal is missed, and said
 	@.venv/bin/python benchmarks/bake.py --json > benchmarks/results/bake.json || test $$? -eq 1
+	@.venv/bin/python benchmarks/floor.py --json --plot docs/floor.png > benchmarks/results/floor.json
 	@.venv/bin/python benchmarks/fleet.py --json > benchmarks/results/fleet.json
 	@new=benchmarks/results/regression.json.new; .venv/bin/python benchmarks/regression.py --json > $$new; s=$$?; \
 	if [ $$s -le 1 ]; then mv $$new benchmarks/results/regression.json; else rm -f $$new; fi; \

@@ -21,6 +21,7 @@ from decnet.run.prepare import prepare
 from decnet.settings import Settings
 from decnet.workers import WORKERS
 from zygote.errors import ZygoteError
+from zygote.inspect import running as running_workers
 
 SEED = 11
 SECONDS, RATE = 20.0, 6.0
@@ -85,4 +86,8 @@ async def test_every_worker_is_killed_under_load_and_the_counts_agree(
             while not all(w.ready for w in await (await manager.client()).workers() if w.autostart):
                 await asyncio.sleep(0.2)
         assert watcher.repeated == 0
+        # What several of them need is in their floors, and not imported by each for itself.
+        late = await asyncio.to_thread(running_workers.look, manager.socket, [], dict)
+        assert {proposal.zygote for proposal in late} == {"floor", "decoy", "packet"}
+        assert not [(each.zygote, each.added) for each in late if each.added]
     shutil.rmtree(state)

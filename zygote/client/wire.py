@@ -40,6 +40,10 @@ class Wire:
             self._socket.close()
             raise explain_connect(path, error) from None
 
+    def close(self) -> None:
+        """Close the connection; the manager hangs up what runs for it. Idempotent."""
+        self._socket.close()
+
     def fileno(self) -> int:
         """Readable when a reply, or part of one, is there."""
         return self._socket.fileno()

@@ -208,6 +208,7 @@ class Clone(Subject):
         their_ask, self._ask = os.pipe()
         self._answer, their_answer = os.pipe()
         errors = os.open(os.devnull, os.O_WRONLY)
+        self._wire: Wire | None = None
         try:
             self._wire = Wire(control)
             self._wire.send(
@@ -227,6 +228,8 @@ class Clone(Subject):
             self._line("start", TIMEOUT)
         except BaseException:
             super().__exit__()
+            if self._wire:
+                self._wire.close()
             raise
         finally:
             for descriptor in (their_ask, their_answer, errors):
@@ -235,9 +238,11 @@ class Clone(Subject):
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()  # it reads the end, and ends
-        with contextlib.suppress(ZygoteError):
-            while not any(_is_end(report) for report in self._wire.receive()):
-                pass
+        wire, self._wire = self._wire, None
+        if wire:
+            with contextlib.suppress(ZygoteError), contextlib.closing(wire):
+                while not any(_is_end(report) for report in wire.receive()):
+                    pass
 
 
 def without_bytecode_switch(env: Mapping[str, str]) -> dict[str, str]:
