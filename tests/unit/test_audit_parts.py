@@ -208,6 +208,12 @@ def test_explain_gives_what_one_library_did_its_remedy() -> None:
     assert explain([told, two, silent])[2].remedy == TABLE["fd"].remedy
 
 
+def test_explain_leaves_out_the_lock_in_which_a_thread_waits() -> None:
+    thread, lock = Finding("thread", "t", module="app"), Finding("held-lock", "l", module="app")
+    other = Finding("held-lock", "l", module="lib")
+    assert explain([lock, thread, other]) == [thread, other]
+
+
 def test_known_is_found_by_module_thread_and_path() -> None:
     assert known.find("grpc._channel.Channel").name == "gRPC"  # type: ignore[union-attr]
     assert known.find("", "comm:pymongo_kill_cu").name == "PyMongo"  # type: ignore[union-attr]

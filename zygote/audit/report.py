@@ -65,9 +65,11 @@ def explain(findings: Iterable[Finding]) -> list[Finding]:
     """The findings; what one library did in a module has that library's remedy throughout.
 
     A channel of gRPC shows as an object that tells its type, and as threads, sockets and eventfds
-    that do not.
+    that do not. And a thread that waits does so in a lock that is held, which is left out.
     """
     findings = list(findings)
+    threaded = {finding.module for finding in findings if finding.rule == "thread"}
+    findings = [f for f in findings if f.rule != "held-lock" or f.module not in threaded]
     told: dict[str, set[str]] = {}
     for finding in findings:
         if finding.module and finding.remedy != TABLE[finding.rule].remedy:
