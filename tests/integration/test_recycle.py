@@ -25,9 +25,10 @@ FLEET = "".join((
     worker("dozer", "hoarder", *KEYS[:2], 'recycle_grace = "1h"', KEYS[3], args=["dozer"]),
     worker("lap", "hoarder", *LAPS),
     worker("stuck", "hoarder", *LAPS, 'start_timeout = "2s"', args=["heir"]),
+    worker("slow", "hoarder", *KEYS, 'stop_grace = "2min"', args=["slow"]),
     worker("heir", "hoarder", *LAPS, args=["heir"]),
 ))  # fmt: skip
-DRIFT = ("leaker", "dozer", "lap", "stuck", "heir")
+DRIFT = ("leaker", "dozer", "lap", "stuck", "slow", "heir")
 """Those that will be beyond their budget, though they were not at first."""
 
 
@@ -46,6 +47,8 @@ class Facts:
     """Whether the old heir lived, and the state, while the new one was not ready."""
     heir: Any = None
     """The heir under the next manager, which came while two of it ran."""
+    slow: Any = None
+    """The slow one under the next manager: it had been told to end by the one before."""
     old_lives: bool = True
     """The old one's process, then."""
 
@@ -63,6 +66,7 @@ async def play(folder: Path) -> Facts:
             await manager.until(name, lambda w: w.recycles == 1 and w.ready)
         await manager.eventually(manager.events, lambda found: _has(found, "stuck", "rolled back"))
         heir = await manager.until("heir", lambda w: w.state == "up")
+        await manager.until("slow", lambda w: w.state == "stopping")
         facts.overlapping = (alive(facts.before["heir"].pid), heir.state)
         facts.busy = (await manager.worker("dozer")).recycles
         manager.touch("dozer.idle")
@@ -91,6 +95,8 @@ async def _crash(manager: Manager, facts: Facts) -> None:
 
     facts.old_lives = await manager.eventually(lives, lambda found: not found)
     manager.touch("heir.go")
+    manager.touch("slow.end")
+    facts.slow = await manager.until("slow", lambda w: w.ready and not w.adopted)
     facts.heir = await manager.until("heir", lambda w: w.ready)
 
 
@@ -162,6 +168,11 @@ def test_worker_whose_successor_fails_stays(facts: Facts) -> None:
     assert facts.after["stuck"].ready
     why = "rolled back: not ready within 2 s (start_timeout)"
     assert told(facts, "stuck", "ready")[-1] == why
+
+
+def test_manager_that_comes_while_one_is_recycled_goes_on_with_it(facts: Facts) -> None:
+    assert facts.slow.pid != facts.before["slow"].pid
+    assert (facts.slow.recycles, facts.slow.restarts) == (1, 0)
 
 
 def test_manager_that_comes_while_two_run_ends_the_old_one(facts: Facts) -> None:

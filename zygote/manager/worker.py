@@ -109,14 +109,14 @@ class Worker:
         self._leaf = child.leaf
         self.generation = int(record.get("generation", 0))
         self.spawn_id = bytes.fromhex(record["spawn_id"])
-        ready = self.unit.spec.type == "simple" or bool(record.get("ready"))
+        # One that had been told to end so that another could start is told, and counted, again.
+        recycling = bool(record.get("recycling"))
+        ready = self.unit.spec.type == "simple" or bool(record.get("ready")) or recycling
         restarts = int(record.get("restarts", 0))
         self.unit.adopt(child.pid, started_at, ready=ready, restarts=restarts)
-        self.unit.recycles = int(record.get("recycles", 0))
+        self.unit.recycles = int(record.get("recycles", 0)) - recycling
         self.budget.adopted(self._parts.clock.monotonic())
         child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
-        # One that had been told to end so that another could start is told again.
-        recycling = bool(record.get("recycling"))
         self._fenced(lambda: self._do(self.unit.recycle() if recycling else Do.NOTHING))
 
     def adopt_retiring(self, retiring: recycle.Retiring) -> None:

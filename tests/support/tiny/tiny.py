@@ -146,7 +146,8 @@ def hoarder() -> None:
     """Stores 32 MB once the file NAME.more is there, which it removes; and tells which it is.
 
     "born" in its arguments: it does so before it is ready. "heir": from its second process on it is
-    not ready before NAME.go is there. "dozer": it says that it is busy, and then idle.
+    not ready before NAME.go is there. "dozer": it says that it is busy, and then idle. "slow": told
+    to end, it waits for NAME.end.
     """
     told("ran", str(os.getpid()))
     name = os.environ["ZYGOTE_WORKER"]
@@ -154,6 +155,8 @@ def hoarder() -> None:
     kept = bytearray(b"x") * (32 << 20) if "born" in sys.argv else b""
     if "dozer" in sys.argv:
         notify.idle(False)
+    if "slow" in sys.argv:
+        signal.signal(signal.SIGTERM, lambda *_: (wait_for("end"), os._exit(0)))
     if heir:
         wait_for("go")
     notify.ready()
