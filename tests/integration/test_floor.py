@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cli import Cli, eventually
+from tests.support.cli import Cli, eventually, plain
 from zygote.errors import Exit
 from zygote.sys import procfs
 
@@ -138,6 +138,34 @@ def test_floor_draws_a_picture(cli: Cli) -> None:
     assert (cli.folder / "floor.png").read_bytes().startswith(b"\x89PNG")
     done = cli("floor", "five", "--plot", "floor.none", code=1)
     assert "cannot write the picture floor.none" in done.err
+
+
+def test_floor_of_a_zygote_takes_its_preload_path_and_environment(cli: Cli) -> None:
+    (cli.folder / "lib").mkdir()
+    (cli.folder / "lib" / "by_env.py").write_text(
+        "import os\nblock = bytes(range(250)) * 4000 * int(os.environ['BY_MB'])\n"
+    )
+    (cli.folder / "fleet.toml").write_text(
+        '[fleet]\nname = "x"\n[zygote.a]\npreload = ["five"]\n[zygote.b]\n'
+        'preload = ["five", "by_env"]\npath = ["lib"]\nenv = { BY_MB = "8" }\n'
+        '[worker.w]\nrun = "five"\nzygote = "a"\n[worker.v]\nrun = "five"\nzygote = "b"\n'
+    )
+    elsewhere = Cli(Path("/"))
+    fleet = ("--fleet", str(cli.folder / "fleet.toml"), "floor", "--json")
+    first = elsewhere(*fleet).json["layers"]
+    assert [row["layer"] for row in first] == ["interpreter", "five"]
+    second = elsewhere(*fleet, "--zygote", "b").json["layers"]
+    assert [row["layer"] for row in second] == ["interpreter", "five", "by_env"]
+    assert near(second[2]["added_uss_kib"], 8)
+    assert "has no zygote 'c'" in elsewhere(*fleet[:3], "--zygote", "c", code=Exit.USAGE).err
+
+
+def test_floor_on_a_terminal_is_told_what_it_waits_for(cli: Cli) -> None:
+    with cli.terminal("floor", "twenty", columns=70) as terminal:
+        assert terminal.wait() == 0
+    seen = plain(terminal.seen)
+    assert "compiling bytecode" in seen and "importing twenty" in seen
+    assert "no room for" in seen and "fresh interpreters" in seen
 
 
 FLEET = """

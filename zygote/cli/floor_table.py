@@ -146,7 +146,9 @@ def show_proposal(proposal: Proposal, at_least: int) -> None:
     print()
     render.heading(f"[zygote.{proposal.zygote}]", "bold")
     render.heading(proposal.line(), "green")
-    render.heading(f"# saves {render.megabytes(proposal.saved_kib)} MB of {count} workers", "dim")
+    render.heading(
+        f"# saves at least {render.megabytes(proposal.saved_kib)} MB of {count} workers", "dim"
+    )
     if proposal.silent:
         each = render.megabytes(proposal.search_kib)
         render.heading(
