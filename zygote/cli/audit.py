@@ -60,6 +60,10 @@ def audit(
 
     The exit code is 1 if something is found that a bake would refuse; warnings do not count.
     """
+    for name in modules:
+        if "/" in name or name.endswith(".py"):
+            module = name.removeprefix("./").removesuffix(".py").replace("/", ".")
+            raise _usage(f"{name} is a file, not a module", f"as python -m names it: {module}")
     targets = _of_fleet() if not modules else [
         Target(modules, warm, python=_interpreter(python), cwd=_folder(cwd), allow=_reasons(allow))
     ]  # fmt: skip
