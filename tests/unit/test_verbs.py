@@ -19,6 +19,7 @@ from zygote.manager.parts import Parts
 from zygote.manager.reload import apply
 from zygote.manager.request import House
 from zygote.manager.state import StateFiles
+from zygote.manager.storm import Groups, Pace
 from zygote.manager.unit import State
 from zygote.manager.verbs import Workers, parse_signal
 from zygote.manager.zygotes import Zygotes
@@ -35,7 +36,8 @@ def parts_of(workers: Workers, folder: Path) -> Parts:
         events=EventLog(stream=None), children=nothing, spawner=nothing,
         zygotes=Zygotes(nothing, workers.fleet.zygotes),
         state=StateFiles(folder / "state", lambda line: None), leaves=nothing, logs=nothing,
-        house=House("test", "/r", "/r/n", {}), find=workers.find, retry_notify=lambda: None,
+        house=House("test", "/r", "/r/n", {}), find=workers.find, is_needed=workers.is_needed,
+        retry_notify=lambda: None, pace=Pace(0), groups=Groups(),
     )  # fmt: skip
 
 

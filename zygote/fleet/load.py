@@ -86,9 +86,10 @@ class _Check:
             name=head["name"],
             runtime_dir=head["runtime_dir"],
             log_dir=head["log_dir"],
+            restart_rate=head["restart_rate"],
         )
 
-    def _head(self, builder: Builder) -> dict[str, str]:
+    def _head(self, builder: Builder) -> dict[str, Any]:
         """[fleet]."""
         raw = self.data.get("fleet", {})
         given, broken = validate(FleetTable, raw, ("fleet",), self.problems)
@@ -107,7 +108,8 @@ class _Check:
                 f'"{_plain_name(name) or self._name_guess()}"',
                 code="bad-name", value=name,
             )  # fmt: skip
-        head = {"name": name}
+        rate = given.get("restart_rate")
+        head = {"name": name, "restart_rate": _default_rate() if rate is None else float(rate)}
         for key in ("runtime_dir", "log_dir"):
             place = ("fleet", key)
             head[key] = builder.folder(given[key], place) if given.get(key) else ""
@@ -251,6 +253,11 @@ class _Check:
 
     def _name_guess(self) -> str:
         return _plain_name(self.path.parent.name) or "my-fleet"
+
+
+def _default_rate() -> float:
+    """Restarts a second that leave the CPUs room for others."""
+    return 25.0 * len(os.sched_getaffinity(0))
 
 
 def _plain_name(text: str) -> str:

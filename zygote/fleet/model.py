@@ -75,6 +75,9 @@ class WorkerSpec:
     start_limit: int = 10
     """At most so many automatic restarts in `start_limit_interval`, else failed. 0: no limit."""
     start_limit_interval: float = 300.0
+    max_restarts: int = 0
+    """Of all instances of its template in `max_restarts_per`, else failed. 0: no limit."""
+    max_restarts_per: float = 60.0
     start_timeout: float = 30.0
     """From spawn to ready."""
     stop_signal: str = "SIGTERM"
@@ -130,6 +133,8 @@ class Fleet:
     log_dir: str = ""
     """Absolute, or "" for RUNTIME/logs."""
     warnings: tuple[str, ...] = ()
+    restart_rate: float = 0.0
+    """Automatic restarts a second of all workers together; 0: no limit."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -155,6 +160,7 @@ class Fleet:
             runtime_dir=data["runtime_dir"],
             log_dir=data["log_dir"],
             warnings=tuple(data["warnings"]),
+            restart_rate=data["restart_rate"],
         )
 
 

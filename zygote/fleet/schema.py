@@ -84,6 +84,12 @@ class FleetTable(Table):
         default="`logs` in runtime_dir",
         example='"/var/log/shop"',
     )
+    restart_rate: Annotated[float, Field(ge=0, le=1_000_000), Kind("number", "50")] = key(
+        "So many workers a second are restarted by themselves at most, after a first second's "
+        "worth at once: when hundreds fall together they come back without starving those that "
+        "did not. Workers that others come `after` go first. 0: no limit.",
+        default="25 for each CPU",
+    )
 
 
 class ZygoteTable(Table):
@@ -198,6 +204,15 @@ class WorkerTable(Table):
         "The time over which start_limit counts.",
         systemd="StartLimitIntervalSec",
         example='"10min"',
+    )
+    max_restarts: Annotated[int, Field(ge=0, le=1_000_000), Kind("number", "100")] = key(
+        "At most so many restarts by themselves, of all instances of the template together, within "
+        "max_restarts_per; each one that ends after that is failed, the others run on, until "
+        "somebody starts one of them. 0: no limit.",
+        example="100",
+    )
+    max_restarts_per: SecondsAboveZero = key(
+        "The time over which max_restarts counts.", example='"5min"'
     )
     start_timeout: SecondsAboveZero = key(
         "The longest time from start to ready.", systemd="TimeoutStartSec", example='"1min"'

@@ -14,6 +14,7 @@ from zygote.manager.leaves import Leaves
 from zygote.manager.logs import LogFiles
 from zygote.manager.spawn import Spawner
 from zygote.manager.state import StateFiles
+from zygote.manager.storm import Groups, Pace
 from zygote.manager.unit import Clock
 from zygote.manager.zygotes import Zygotes
 
@@ -37,4 +38,7 @@ class Parts:
     logs: LogFiles
     house: request.House
     find: Callable[[str], Worker | None]
+    is_needed: Callable[[str], bool]
     retry_notify: Callable[[], None]
+    pace: Pace
+    groups: Groups

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zygote.fleet.model import WorkerSpec
+from zygote.manager.storm import Group, Groups, Pace
 
 JITTER = 0.3
 """A delay is shortened by up to this part of it; never lengthened, so the maximum holds."""
@@ -87,11 +88,24 @@ class Restarts:
     Args:
         spec: the worker's policy; may be replaced when the fleet file changes.
         chance: a number in [0, 1), anew at each call.
+        pace: of the whole fleet.
+        group: of its template's instances.
+        is_needed: whether others come `after` it.
     """
 
-    def __init__(self, spec: WorkerSpec, chance: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        chance: Callable[[], float],
+        pace: Pace | None = None,
+        group: Group | None = None,
+        is_needed: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.spec = spec
         self._chance = chance
+        self._pace = pace or Pace(0)
+        self._group = group or Groups().of(spec.name)
+        self._is_needed = is_needed
         self._streak = 0
         self._times: deque[float] = deque()
 
@@ -99,6 +113,7 @@ class Restarts:
         """Start over, as after a start that somebody asked for."""
         self._streak = 0
         self._times.clear()
+        self._group.forget()
 
     def decide(self, *, failed: bool, up_for: float, now: float) -> Decision:
         """What follows an end that nobody asked for.
@@ -123,8 +138,20 @@ class Restarts:
                 f"read its log (zygotectl logs {spec.name}), then zygotectl spawn {spec.name}",
                 gave_up=True,
             )
-        delay = self._backoff()
+        limit, interval = spec.max_restarts, spec.max_restarts_per
+        if self._group.is_over(limit, interval, now):
+            stem, at, _ = spec.name.partition("@")
+            return Decision(
+                None,
+                f"{limit} restarts of '{stem + at}' within {interval:g} s (max_restarts)",
+                f"see what ails them all (zygotectl events --last 100), then zygotectl spawn "
+                f"'{stem + at}{'*' * bool(at)}'",
+                gave_up=True,
+            )
+        # The fleet's pace last: a restart that does not come takes nobody's turn.
+        delay = max(self._backoff(), self._pace.delay(now, first=self._is_needed()))
         self._streak += 1
+        self._group.count(now)
         # The restart itself happens `delay` from now: that is when it counts.
         self._times.append(now + delay)
         return Decision(delay)

@@ -47,6 +47,7 @@ def apply(fleet: Fleet, workers: Workers, zygotes: Zygotes) -> Changes:
         if name not in fleet.zygotes
     ]
     workers.fleet = fleet
+    workers.pace(fleet.restart_rate)
     for name in fleet.order:
         if workers.find(name) is None:
             worker = workers.add(fleet.workers[name])

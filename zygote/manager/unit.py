@@ -21,6 +21,7 @@ from enum import Enum, StrEnum
 
 from zygote.fleet.model import WorkerSpec
 from zygote.manager.policy import End, Restarts
+from zygote.manager.storm import Group, Pace
 
 
 class State(StrEnum):
@@ -75,10 +76,18 @@ class Unit:
         deadline: monotonic time of the next `timed_out`, or None.
     """
 
-    def __init__(self, spec: WorkerSpec, clock: Clock, chance: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        clock: Clock,
+        chance: Callable[[], float],
+        pace: Pace | None = None,
+        group: Group | None = None,
+        is_needed: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.spec = spec
         self.clock = clock
-        self.policy = Restarts(spec, chance)
+        self.policy = Restarts(spec, chance, pace, group, is_needed)
         self.state = State.INACTIVE
         self.since = clock.wall()
         self.wanted = False

@@ -31,6 +31,7 @@ class Workers:
         self.fleet = fleet
         self._parts: Parts
         self._by_name: dict[str, Worker] = {}
+        self._needed: tuple[Fleet, frozenset[str]] | None = None
 
     def bind(self, parts: Parts) -> None:
         """The mechanisms are there: make the workers of the fleet file."""
@@ -57,6 +58,10 @@ class Workers:
         names = sorted(self._by_name, key=lambda name: place.get(name, last))
         self._by_name = {name: self._by_name[name] for name in names}
 
+    def pace(self, rate: float) -> None:
+        """Restarts by themselves, a second, of the whole fleet."""
+        self._parts.pace.rate = rate
+
     def find(self, name: str) -> Worker | None:
         """By exact name."""
         return self._by_name.get(name)
@@ -64,6 +69,13 @@ class Workers:
     def all(self) -> list[Worker]:
         """In start order; instances of templates last, in the order they came."""
         return list(self._by_name.values())
+
+    def is_needed(self, name: str) -> bool:
+        """Whether others come `after` it."""
+        if self._needed is None or self._needed[0] is not self.fleet:
+            specs = (*self.fleet.workers.values(), *self.fleet.templates.values())
+            self._needed = self.fleet, frozenset(need for spec in specs for need in spec.after)
+        return name in self._needed[1]
 
     def spec_of(self, name: str) -> WorkerSpec | None:
         """What the fleet file says about a name now: a worker, or an instance of a template."""

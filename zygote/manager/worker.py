@@ -42,7 +42,10 @@ class Worker:
     """
 
     def __init__(self, parts: Parts, spec: WorkerSpec) -> None:
-        self.unit = Unit(spec, parts.clock, parts.chance)
+        self.unit = Unit(
+            spec, parts.clock, parts.chance, parts.pace, parts.groups.of(spec.name),
+            lambda: parts.is_needed(self.name),
+        )  # fmt: skip
         self.child: Child | None = None
         self.needs = Needs(self, parts)
         self.budget = Budget()
@@ -317,6 +320,8 @@ class Worker:
         self.needs.automatic = True
         self._drop_leaf()
         self._do(self.unit.ended(done.result()))
+        if news := self._parts.pace.news(self._parts.clock.monotonic()):
+            self._parts.events.emit("restart-storm", "manager", os.getpid(), news)
 
     def _weigh(self) -> None:
         if self.child is None:

@@ -26,6 +26,7 @@ from zygote.manager.reaper import Reaper
 from zygote.manager.runtime import RuntimeDir, prepare_logs
 from zygote.manager.spawn import Spawner
 from zygote.manager.state import StateFiles
+from zygote.manager.storm import Groups, Pace
 from zygote.manager.unit import LIVE, Clock, State
 from zygote.manager.verbs import Workers
 from zygote.manager.zygotes import Zygotes
@@ -88,7 +89,8 @@ class Works:
             loop=loop, clock=Clock(loop.time, time.time), chance=_chance, events=events,
             children=children, spawner=self.spawner, zygotes=self.zygotes, state=self.state,
             leaves=self.leaves, logs=self.logs, house=house, find=self.workers.find,
-            retry_notify=self._notify.retry,
+            is_needed=self.workers.is_needed, retry_notify=self._notify.retry,
+            pace=Pace(fleet.restart_rate), groups=Groups(),
         )  # fmt: skip
         self.workers.bind(self.parts)
         self.programs = Programs(self.parts)
