@@ -45,6 +45,9 @@ log = logging.getLogger("decnet")
 T = TypeVar("T")
 Main = Callable[["Context"], Awaitable[None]]
 
+READY_TRIES = 2400
+"""Of READY=1, a quarter of a second apart: ten minutes."""
+_MOMENT = 0.05
 STOP_SECONDS = 8.0
 """How long `main` may take to return once `stopping` is set; then it is cancelled."""
 FULL_FIRST, FULL_MOST = 1.0, 30.0
@@ -96,7 +99,8 @@ class Context:
         """Tell the manager, and the bus, that the worker can do its job now."""
         self.is_ready.set()
         self._beat_due.set()
-        self._tell(lambda: tell_ready(status))
+        # Said once, and not to be lost: not even where the manager is just being started again.
+        self._tell(lambda: tell_ready(status, _MOMENT), tries=READY_TRIES)
 
     def status(self, text: str) -> None:
         """Tell the manager in a few words what the worker does."""

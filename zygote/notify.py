@@ -9,13 +9,15 @@
 All are no-ops that return False where nobody listens (NOTIFY_SOCKET unset), so the same program
 runs under the manager, under systemd, and alone. A call sends one datagram. The kernel queues
 ten of them for a listener (net.unix.max_dgram_qlen), so when a whole fleet starts at once the
-queue is full for some milliseconds: what must not be lost waits for room, the rest only a moment.
+queue is full for some milliseconds, and while a killed manager is started again nobody listens at
+all: what must not be lost waits for that to pass, the rest only a moment.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 
 __all__ = ["idle", "notify", "ready", "status", "stopping", "watchdog", "watchdog_interval"]
 
@@ -23,13 +25,15 @@ __all__ = ["idle", "notify", "ready", "status", "stopping", "watchdog", "watchdo
 _PATIENCE = 5.0
 _MOMENT = 0.2
 """Seconds to wait for room: for what is said once, and for what is said again and again."""
+_AGAIN = 0.05
 
 
 def notify(state: str, timeout: float = _PATIENCE) -> bool:
     """Send one message: assignments, one a line, such as "READY=1" or "STATUS=warming up".
 
     Args:
-        timeout: seconds to wait for room in the listener's queue; 0 does not wait.
+        timeout: seconds to wait for room in the listener's queue, and for a listener where the
+            last one left its socket or its folder; 0 does not wait.
     Returns:
         True if it was handed over; False if NOTIFY_SOCKET is unset or nobody takes it.
     See: sd_notify(3).
@@ -39,19 +43,29 @@ def notify(state: str, timeout: float = _PATIENCE) -> bool:
         return False
     if address[0] == "@":
         address = "\0" + address[1:]
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.settimeout(timeout)
-            channel.connect(address)
-            channel.send(state.encode())
-    except OSError:
-        return False
-    return True
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.settimeout(max(0.0, deadline - time.monotonic()))
+                channel.connect(address)
+                channel.send(state.encode())
+            return True
+        except (ConnectionError, FileNotFoundError):
+            if time.monotonic() + _AGAIN >= deadline:
+                return False
+            time.sleep(_AGAIN)
+        except OSError:
+            return False
 
 
-def ready(status: str = "") -> bool:
-    """Say that the service is up: workers with this one in `after` may start now."""
-    return notify("READY=1" + _status_line(status))
+def ready(status: str = "", timeout: float = _PATIENCE) -> bool:
+    """Say that the service is up: workers with this one in `after` may start now.
+
+    Args:
+        timeout: as in `notify`. A program with an event loop says 0 and tries again by itself.
+    """
+    return notify("READY=1" + _status_line(status), timeout)
 
 
 def status(text: str) -> bool:

@@ -99,6 +99,10 @@ async def test_worker_that_died_without_a_manager_is_unknown_and_restarted(make:
     assert state.last_end in ends
     state = await manager.until("off", lambda w: w.last_end)
     assert state.last_end in ends
+    await manager.eventually(
+        manager.events, lambda found: any(event.event == "serving" for event in found)
+    )
+    assert (await manager.worker("off")).state == "failed"
     assert len(await manager.lines("off.ran")) == 1
 
 

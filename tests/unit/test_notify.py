@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,30 @@ def test_parse_makes_a_status_one_tidy_line() -> None:
 )
 def test_microseconds_takes_only_sane_numbers(text: str, seconds: float | None) -> None:
     assert microseconds(text) == seconds
+
+
+def test_notify_ready_waits_for_a_manager_that_is_being_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+    heard: list[bytes] = []
+
+    def listen() -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+            listening.bind(str(tmp_path / "n"))
+            listening.settimeout(5)
+            heard.append(listening.recv(99))
+
+    later = threading.Timer(0.2, listen)
+    later.start()
+    assert notify.ready()
+    later.join()
+    assert heard == [b"READY=1"]
+
+
+def test_notify_ready_waits_no_longer_than_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    assert not notify.ready(timeout=0)
+    assert not notify.ready(timeout=0.2)

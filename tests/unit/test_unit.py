@@ -346,3 +346,40 @@ def test_unit_succeeded_starts_at_once_and_can_be_rolled_back(clock: FakeClock) 
     assert unit.told[-1] == ("ready", "rolled back: no")
     clock.go(3)
     assert unit.timed_out() is Do.ABORT, "its watchdog goes on"
+
+
+def test_unit_adopted_before_it_was_ready_is_taken_for_ready_not_killed(clock: FakeClock) -> None:
+    """Its READY=1 may have come while there was no manager."""
+    unit = unit_of(clock, type="notify", start_timeout=30.0)
+    unit.adopt(42, clock.clock.wall() - 5, ready=False, restarts=0)
+    clock.go(31)
+    assert unit.timed_out() is Do.NOTHING
+    assert unit.state is State.READY
+
+
+def test_unit_that_could_not_be_heard_has_its_whole_time_again(clock: FakeClock) -> None:
+    unit = unit_of(clock, type="notify", watchdog=10.0, start_timeout=30.0)
+    unit.start()
+    unit.sent()
+    unit.up(42, 3.0)
+    clock.go(40)
+    assert unit.excuse()
+    assert unit.timed_out() is Do.NOTHING and unit.state is State.UP
+    unit.said_ready()
+    clock.go(40)
+    assert unit.excuse()
+    assert unit.timed_out() is Do.NOTHING
+    clock.go(10.5)
+    assert unit.timed_out() is Do.ABORT
+    assert not unit.excuse(), "what was decided is decided"
+
+
+def test_unit_that_stops_is_excused_nothing(clock: FakeClock) -> None:
+    unit = unit_of(clock, watchdog=10.0, stop_grace=5.0)
+    unit.start()
+    unit.sent()
+    unit.up(42, 3.0)
+    unit.stop()
+    clock.go(6)
+    assert not unit.excuse()
+    assert unit.timed_out() is Do.KILL

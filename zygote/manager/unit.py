@@ -231,6 +231,17 @@ class Unit:
         if self.state is State.READY and not self._verdict:
             self._feed()
 
+    def excuse(self) -> bool:
+        """It could not be heard for a while: its time to be ready, or to give a sign, begins anew.
+
+        False where no such time runs.
+        """
+        if self._verdict or self.state not in (State.UP, State.READY) or self.deadline is None:
+            return False
+        limit = self.spec.start_timeout if self.state is State.UP else self.spec.watchdog or 0.0
+        self.deadline = self.clock.monotonic() + limit
+        return True
+
     def extend(self, seconds: float) -> None:
         """EXTEND_TIMEOUT_USEC= came: the start, or the stop, may take so long from now."""
         if self.state in (State.UP, State.STOPPING) and self.deadline is not None:
@@ -302,6 +313,10 @@ class Unit:
             return Do.KILL
         if self.state is State.STARTING:
             return Do.CANCEL
+        if self.state is State.UP and self.adopted:
+            # It may have said so while there was no manager to hear it: no reason to kill it.
+            self._become_ready((now - self._sent_at) * 1e3, "taken for ready: it was adopted")
+            return Do.NOTHING
         self.deadline = now + max(self.spec.stop_grace, 1.0)
         if self.state is State.READY and not self._verdict:
             self._verdict = "watchdog"
@@ -321,10 +336,10 @@ class Unit:
         self._move(State.STARTING)
         return Do.SPAWN
 
-    def _become_ready(self, ready_ms: float) -> None:
+    def _become_ready(self, ready_ms: float, detail: str = "") -> None:
         self._ready_at = self.clock.monotonic()
         self.ready_ms = ready_ms
-        self._move(State.READY, f"after={ready_ms / 1e3:.4f}s")
+        self._move(State.READY, detail or f"after={ready_ms / 1e3:.4f}s")
         self._feed()
 
     def _feed(self) -> None:

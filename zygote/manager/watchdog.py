@@ -20,6 +20,12 @@ class Alarm:
         self._ring = ring
         self._due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._late = 0.0
+
+    @property
+    def late(self) -> float:
+        """By how many seconds the last ring came too late: we were held up ourselves."""
+        return self._late
 
     def set(self, due: float | None) -> None:
         """Ring at `due` (the loop's clock), or not at all (None)."""
@@ -45,6 +51,7 @@ class Alarm:
         if self._due > self._loop.time():
             self._timer = self._loop.call_at(self._due, self._fire)
             return
+        self._late = self._loop.time() - self._due
         self._due = None
         self._ring()
 

@@ -30,6 +30,9 @@ from zygote.manager.unit import LIVE, Do, State, Unit
 from zygote.manager.watchdog import Alarm
 from zygote.manager.zygote import Zygote
 
+_HELD_UP = 1.0
+"""Seconds that an alarm may be late before it says more about us than about a worker."""
+
 
 class Worker:
     """One worker of the fleet, running or not.
@@ -297,6 +300,10 @@ class Worker:
         )
 
     def _rung(self) -> None:
+        if self._alarm.late > _HELD_UP and self.unit.excuse():
+            # We were stopped, or starved, meanwhile: signs of life found no room in the queue.
+            self._alarm.set(self.unit.deadline)
+            return
         self.needs.automatic = self.unit.state is State.BACKOFF
         was = self.unit.state
         do = self.unit.timed_out()

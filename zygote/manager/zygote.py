@@ -17,6 +17,9 @@ from zygote.manager.link import Link
 from zygote.manager.policy import End
 from zygote.wire.messages import Kind, Packet
 
+HUNG_SECONDS = 30.0
+"""A zygote answers in milliseconds. One that answers nobody for so long is stuck, or stopped."""
+
 
 class LinkLostError(Exception):
     """The zygote went away with a request open; whether it cloned is for the report to tell."""
@@ -64,6 +67,8 @@ class Zygote:
         self._shop = shop
         self._last = ("start", "")
         self._open: dict[bytes, asyncio.Future[Packet]] = {}
+        self._answers = 0
+        self._patience: asyncio.TimerHandle | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._link = Link(shop.loop, ours, self._received, self._lost)
@@ -140,6 +145,8 @@ class Zygote:
         """Send a Spawn; the future has the answer, or LinkLostError. Pass fds that stay open."""
         future: asyncio.Future[Packet] = self._shop.loop.create_future()
         self._open[packet.spawn_id] = future
+        if self._patience is None:
+            self._wait_patiently()
         try:
             self._link.send(packet, sent)
         except OSError:
@@ -180,6 +187,7 @@ class Zygote:
             # It ends by itself, once it has written its traceback to its log.
             self._fail_bake(error, kill_after=1.0)
         elif packet.kind in (Kind.SPAWNED, Kind.SPAWN_FAILED):
+            self._answers += 1
             future = self._open.pop(packet.spawn_id, None)
             if future and not future.done():
                 future.set_result(packet)
@@ -187,8 +195,26 @@ class Zygote:
                 for descriptor in packet.fds:
                     os.close(descriptor)
 
+    def _wait_patiently(self) -> None:
+        """While requests are open there must be an answer, to any of them, now and then."""
+        answers = self._answers
+
+        def look() -> None:
+            self._patience = None
+            if self._open and self._answers == answers:
+                detail = f"no answer for {HUNG_SECONDS:g}s, {len(self._open)} spawns wait; killed"
+                self._shop.tell("zygote-hung", self.spec.name, self.pid, detail)
+                self.kill()
+            elif self._open:
+                self._wait_patiently()
+
+        self._patience = self._shop.loop.call_later(HUNG_SECONDS, look)
+
     def _lost(self, reason: str) -> None:
         self._link_open = False
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None
         waiting, self._open = self._open, {}
         for future in waiting.values():
             if not future.done():
