@@ -17,6 +17,7 @@ from zygote.fleet.model import ZygoteSpec
 from zygote.manager import children as children_module
 from zygote.manager import zygote as zygote_module
 from zygote.manager.children import Child, Children
+from zygote.manager.policy import End
 from zygote.manager.reaper import Reaper
 from zygote.manager.zygote import Zygote
 from zygote.sys import procfs
@@ -96,8 +97,7 @@ async def test_zygote_in_its_bake_ends_with_its_manager(make: Make) -> None:
     starting = asyncio.ensure_future(manager.start())
     while not (manager.folder / "asleep").exists():
         await asyncio.sleep(0.05)
-    found = (procfs.read_stat(pid) for pid in procfs.read_children(manager.pid) or ())
-    zygote = next(stat.pid for stat in found if stat and stat.name == "zygote:floor")
+    (zygote,) = procfs.read_children(manager.pid) or ()
     await manager.kill()
     with contextlib.suppress(AssertionError):
         await starting
@@ -118,6 +118,7 @@ async def test_zygote_that_answers_nobody_is_replaced(monkeypatch: pytest.Monkey
             self.loop = loop
 
         def start_zygote(self, spec: ZygoteSpec, generation: int, link: int) -> Child:
+            self.link = os.dup(link)
             pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
             return Child(pid, os.pidfd_open(pid), "zygote", spec.name, loop.create_future())
 
@@ -125,8 +126,12 @@ async def test_zygote_that_answers_nobody_is_replaced(monkeypatch: pytest.Monkey
             os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
             os.close(child.pidfd)
-            child.ended.cancel()
+            os.close(self.link)
+            child.ended.set_result(End("signalled", 9))
             killed.set()
+
+        def log_path(self, name: str) -> str:
+            return name
 
         def tell(self, event: str, *_: Any) -> None:
             told.append(event)
