@@ -16,8 +16,8 @@ visited by a real client. In each further round all decoys are stopped and start
     top_s            `zygotectl top --once`, which looks twice, 0.3 s apart
     manager_cpu_percent  of one CPU, over 20 s in which nobody asks anything
     answered         decoys that answered their client as they should
-    storm            all decoys are killed at once: seconds until the first, half and all of them are
-                     ready again, at `restart_rate` a second; bus_pid_kept: nobody else fell
+    storm            all decoys are killed at once: seconds until the first, half and all of them
+                     are ready again, at `restart_rate` a second; bus_pid_kept: nobody else fell
 
 Goals are those of 1,000 decoys; exit code 1 where one is missed, which is said.
 """

@@ -102,8 +102,6 @@ class Works:
             worker.name
             for worker in workers.all()
             if worker.unit.state not in LIVE and worker.unit.state is not State.BACKOFF
-            # One that was found dead has been decided on by its policy: restart = "no" is no.
-            if worker.unit.last_end is None
             if worker.name in adoption.wanted
             or (
                 worker.unit.spec.autostart
