@@ -29,8 +29,8 @@ from decnet.db.tables import Attacker, Log, utc_now
 from decnet.rehearsal import rehearse
 from decnet.workers import WORKERS
 
-ELSEWHERE = frozenset(("sniffer",))
-"""Workers whose zygote is another one."""
+ELSEWHERE = frozenset(("sniffer", "probe"))
+"""Workers of the zygote `packet`, a branch of this one."""
 ABSENT = ELSEWHERE | {"forwarder", "listener"}
 """Not at the dress rehearsal: they need certificates."""
 MODULES: tuple[Any, ...] = tuple(

@@ -1,21 +1,23 @@
-"""What the sniffer needs, imported once by the zygote `packet`, and its warm-up.
+"""What sniffer and probe need beyond the floor, imported once by its branch `packet`; its warm-up.
 
-Of scapy only IPv4, IPv6 and TCP, half of what `scapy.all` costs; no database, no ORM, no web
-framework.
+Of scapy only IPv4, IPv6 and TCP, half of what `scapy.all` costs.
 """
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from pathlib import Path
 
-import decnet.bus.client
-import decnet.context
-import decnet.workers.sniffer  # noqa: F401 -- the worker itself, in the floor
+import decnet.workers.probe
+import decnet.workers.sniffer
 from decnet.packets.rehearsal import exercise
 
 
 def warm() -> None:
-    """Dissect prepared packets of all kinds. Leaves no thread, socket or loop behind."""
+    """Dissect prepared packets of all kinds, and visit nobody. Leaves nothing running."""
     with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
         exercise(Path(folder))
+        rounds = Path(folder) / "rounds"
+        rounds.mkdir()
+        asyncio.run(decnet.workers.probe.rehearse(rounds))

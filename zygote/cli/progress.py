@@ -94,6 +94,8 @@ def describe(zygote: ZygoteState) -> str:
     if zygote.state == "ready" and zygote.bake_seconds is not None:
         return f"{zygote.name}: baked in {zygote.bake_seconds:.1f} s, {zygote.modules} modules"
     stage = zygote.stages[-1] if zygote.stages and zygote.state == "baking" else ""
+    if zygote.state == "baking" and zygote.parent and not stage:
+        stage = f"waits for {zygote.parent}"
     return f"{zygote.name}: {zygote.state}" + (f": {stage}" if stage else "")
 
 

@@ -92,6 +92,7 @@ def show_zygote(zygote: ZygoteState, row: Row) -> None:
         baked = f"in {took}, {zygote.modules} modules, generation {zygote.generation}"
     render.lines([
         ("pid", str(zygote.pid or ""), ""),
+        ("forked from", zygote.parent, ""),
         ("baked", baked, ""),
         ("spawn path", zygote.spawn_path, ""),
         ("stages", "\n".join(zygote.stages), "dim"),

@@ -55,6 +55,7 @@ class ZygoteState:
     state: str  # baking ready failed dead
     pid: int | None = None
     generation: int = 0
+    parent: str = ""  # the zygote that it was forked from
     python: str = ""
     spawn_path: str = ""  # clone3 | clone | fork, and why if not clone3
     bake_seconds: float | None = None

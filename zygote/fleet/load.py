@@ -16,6 +16,7 @@ from zygote.fleet.explain import unknown_table, validate
 from zygote.fleet.locate import Path as Place
 from zygote.fleet.locate import locate
 from zygote.fleet.model import Fleet, WorkerSpec, ZygoteSpec
+from zygote.fleet.parents import inherit
 from zygote.fleet.plan import start_order
 from zygote.fleet.problems import Problems
 from zygote.fleet.schema import TABLES, FleetTable, WorkerTable, ZygoteTable
@@ -149,6 +150,7 @@ class _Check:
             self.zygotes[name] = builder.zygote(name, Layer(path, given, broken))
         if not self.zygotes and "zygote" not in self.data:
             self.zygotes[_DEFAULT_ZYGOTE] = builder.zygote(_DEFAULT_ZYGOTE, Layer((), {}))
+        self.zygotes = inherit(self.zygotes, self.problems)
 
     def _make_workers(self, builder: Builder) -> None:
         layers = {name: self._layer(name, raw) for name, raw in self._named("worker")}
@@ -189,6 +191,7 @@ class _Check:
             checks.check_zygote(spec, ("zygote", name), self.problems)
         if "zygote" in self.data and self.specs:
             used = {spec.zygote for spec in self.specs.values()}
+            used |= {spec.parent for spec in self.zygotes.values()}
             checks.check_unused(self.zygotes, used, self.problems)
 
     def _order(self, workers: Mapping[str, WorkerSpec]) -> list[str]:

@@ -30,6 +30,8 @@ class ZygoteSpec:
     """One zygote: what it imports once and what it runs to warm up before it freezes."""
 
     name: str
+    parent: str = ""
+    """The zygote that it is forked from; "" is none."""
     preload: tuple[str, ...] = ()
     warm: tuple[str, ...] = ()
     """`module:function` each, called with no argument after the imports; may be async."""

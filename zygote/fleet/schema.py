@@ -95,6 +95,13 @@ class FleetTable(Table):
 class ZygoteTable(Table):
     """[zygote.NAME]: a process that imports once what its workers share."""
 
+    parent: Text = key(
+        "The zygote that this one is forked from: it has what that one imported, shares its pages, "
+        "and imports more. It lives on when its parent ends, and has its parent's python, and its "
+        "env and path beside its own.",
+        default="none: it starts from nothing",
+        example='"floor"',
+    )
     preload: Modules = key(
         "Modules to import before anything is started. What is imported here is shared by all "
         "workers of the zygote; what is imported later, each pays for itself."

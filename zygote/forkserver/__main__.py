@@ -17,6 +17,7 @@ import platform
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from zygote.audit import atexits
@@ -40,8 +41,12 @@ _USAGE = (
 )
 
 
-def main() -> Order | None:
-    """Bake and serve. Returns in the zygote with None; in a clone with what it is to become."""
+def main() -> tuple[Order | None, Path | None]:
+    """Bake and serve.
+
+    Returns:
+        In the zygote None; in a clone what it is to become, and the path that it came by.
+    """
     gc.disable()  # for good: see zygote.bake.collect and zygote.bake.freeze
     options = _arguments()
     fds.close_others([0, 1, 2, options.link])
@@ -51,10 +56,38 @@ def main() -> Order | None:
         print(f"zygote: --link {options.link}: {error}", file=sys.stderr)
         sys.exit(Exit.USAGE)
     _settle(options.name)
-    path = _bake(link, options.spawn_path)
-    if path is None:
+    malloc.limit_arenas(1)
+    path = _bake(link, lambda: choose(options.spawn_path))
+    return (serve(link, path), path) if path else (None, None)
+
+
+def branch(order: Order, path: Path) -> Order | None:
+    """In a clone of a baked zygote: be a zygote with a link of its own, and bake what is added.
+
+    What was inherited is frozen: the stages see and change what is new.
+
+    Returns:
+        As `main`.
+    """
+    link_fd, log = order.fds
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    fds.close_others([0, 1, 2, link_fd])
+    os.setpgid(0, 0)
+    link = Link.from_fd(link_fd)
+    _settle("branch")
+    if not _bake(link, lambda: path, inherits=True):
         return None
     return serve(link, path)
+
+
+def _move_in(spec: ZygoteSpec) -> None:
+    """What an exec would have given a zygote: its name, environment and folder."""
+    prctl.set_name(f"zygote:{spec.name}")
+    sys.modules["setproctitle"].setproctitle(f"zygote: {spec.name} (of {spec.parent})")
+    os.environ.update(spec.env)
+    if spec.cwd:
+        os.chdir(spec.cwd)
 
 
 class _Options(NamedTuple):
@@ -89,20 +122,26 @@ def _settle(name: str) -> None:
     prctl.set_death_signal(signal.SIGKILL)
     # One touched byte of a huge page copies 2 MiB.
     prctl.set_thp_disable()
-    malloc.limit_arenas(1)
     atexits.record()
 
 
-def _bake(link: Link, wanted: str) -> Path | None:
-    """The path to serve by; None if there is nothing to serve: hung up, or failed."""
+def _bake(link: Link, chosen: Callable[[], Path], *, inherits: bool = False) -> Path | None:
+    """The path to serve by; None if there is nothing to serve: hung up, or failed.
+
+    Args:
+        chosen: finds the path, or raises ZygoteError.
+        inherits: this is a clone of a zygote that has been baked.
+    """
     request = link.wait()
     if request is None:
         return None
     body, passed = link.read_body(request)
     fds.close(passed)
     try:
-        path = choose(wanted)
+        path = chosen()
         spec = _spec(request.head.kind, body)
+        if inherits:
+            _move_in(spec)
         bake = Bake(
             spec,
             link.fileno(),
@@ -186,7 +225,7 @@ def _leave(status: int) -> None:
 def _become(order: Order) -> None:
     """Hand a clone over to the child set-up, which never comes back."""
     try:
-        sys.modules["zygote.child.main"].become_worker(*order)
+        sys.modules["zygote.child.main"].become_worker(order.body, order.fds, order.spawn_id)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -195,7 +234,9 @@ def _become(order: Order) -> None:
 
 if __name__ == "__main__":
     try:
-        _order = main()
+        _order, _path = main()
+        while _order is not None and _path is not None and _order.kind is Kind.BRANCH:
+            _order = branch(_order, _path)
     except (BrokenPipeError, KeyboardInterrupt):
         _order = None
     if _order is not None:

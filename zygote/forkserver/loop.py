@@ -21,11 +21,15 @@ from zygote.wire.messages import FLAG_CGROUP, Head, Kind, Packet
 
 
 class Order(NamedTuple):
-    """What a clone is to become; it owns the fds."""
+    """What a clone is to become: a worker, or (BRANCH) a zygote; it owns the fds."""
 
+    kind: Kind
     body: bytes
     fds: tuple[int, ...]
     spawn_id: bytes
+
+
+_MAKES_PROCESS = (Kind.SPAWN, Kind.BRANCH)
 
 
 def serve(link: Link, path: Path) -> Order | None:
@@ -42,7 +46,7 @@ def serve(link: Link, path: Path) -> Order | None:
             continue
         if request is None:
             return None
-        if request.head.kind is not Kind.SPAWN:
+        if request.head.kind not in _MAKES_PROCESS:
             descriptors.close(request.fds)
             _refuse(link, request.head, errno.EPROTO, f"no request: {request.head.kind.name}")
             continue
@@ -56,7 +60,7 @@ def serve(link: Link, path: Path) -> Order | None:
             continue
         if pid == 0:
             # The link's copy is closed with all other descriptors, at once, by the child set-up.
-            return Order(*link.read_body(request), request.head.spawn_id)
+            return Order(request.head.kind, *link.read_body(request), request.head.spawn_id)
         descriptors.close(request.fds)
         if not _answer_spawned(link, request.head, pid, pidfd):
             return None
@@ -81,7 +85,7 @@ def _answer_failed(link: Link, head: Head, step: str, number: int, hint: str) ->
 
 def _refuse(link: Link, head: Head | None, number: int, text: str) -> None:
     """Answer a spawn that cannot be read, so that nobody waits for it; tell of anything else."""
-    if head is not None and head.kind is Kind.SPAWN:
+    if head is not None and head.kind in _MAKES_PROCESS:
         _answer_failed(link, head, "request", number, text)
     print(f"zygote: {text}", file=sys.stderr, flush=True)
 

@@ -58,7 +58,7 @@ class ZygoteShop:
             ZygoteError: its cgroup cannot be made.
         """
         leaf = self._leaves.leaf("zygote", f"{spec.name}.{generation}")
-        log = self._logs.open(f"zygote.{spec.name}")
+        log = self.open_log(spec)
         argv = (
             spec.python or sys.executable, "-m", "zygote.forkserver", "--link", str(link),
             "--name", spec.name, "--generation", str(generation), "--spawn-path", self._spawn_path,
@@ -74,10 +74,31 @@ class ZygoteShop:
             raise
         finally:
             os.close(log)
-        child = Child(
-            pid, os.pidfd_open(pid), "zygote", spec.name, self.loop.create_future(), leaf,
-            session=False,
-        )  # fmt: skip
+        return self._file(spec, pid, os.pidfd_open(pid), leaf)
+
+    def open_log(self, spec: ZygoteSpec) -> int:
+        """A descriptor of its log, for appending; the caller's."""
+        return self._logs.open(f"zygote.{spec.name}")
+
+    def take_branch(self, spec: ZygoteSpec, generation: int, pid: int, pidfd: int | None) -> Child:
+        """File a zygote process that another zygote made; owns the pidfd.
+
+        Raises:
+            OSError: it is gone already.
+            ZygoteError: its cgroup cannot be made.
+        """
+        if pidfd is None:
+            pidfd = os.pidfd_open(pid)
+        try:
+            leaf = self._leaves.leaf("zygote", f"{spec.name}.{generation}")
+        except BaseException:
+            os.close(pidfd)
+            raise
+        return self._file(spec, pid, pidfd, leaf)
+
+    def _file(self, spec: ZygoteSpec, pid: int, pidfd: int, leaf: Leaf | None) -> Child:
+        ended = self.loop.create_future()
+        child = Child(pid, pidfd, "zygote", spec.name, ended, leaf, session=False)
         self._children.add(child)
         self._settle(child, leaf)
         return child

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Protocol
@@ -34,6 +35,14 @@ class Shop(Protocol):
         """Exec a zygote process with this end of the link."""
         ...
 
+    def open_log(self, spec: ZygoteSpec) -> int:
+        """A descriptor of its log, for appending; the caller's."""
+        ...
+
+    def take_branch(self, spec: ZygoteSpec, generation: int, pid: int, pidfd: int | None) -> Child:
+        """File a zygote process that another zygote made; owns the pidfd."""
+        ...
+
     def next_generation(self, name: str) -> int:
         """A number that was never used for this zygote on this folder."""
         ...
@@ -52,14 +61,17 @@ class Shop(Protocol):
 
 
 class Zygote:
-    """One zygote process: one generation of one zygote.
+    """One zygote process: one generation of one zygote. To be awaited: `start`, then `bake`.
 
     Attributes:
         baked: resolved with the bake's report, or with the ZygoteError that ended it.
     """
 
-    def __init__(self, shop: Shop, spec: ZygoteSpec, generation: int) -> None:
+    def __init__(
+        self, shop: Shop, spec: ZygoteSpec, generation: int, parent: Zygote | None = None
+    ) -> None:
         self.spec = spec
+        self.parent = parent
         self.generation = generation
         self.report: dict[str, Any] = {}
         self.baked: asyncio.Future[dict[str, Any]] = shop.loop.create_future()
@@ -69,16 +81,50 @@ class Zygote:
         self._open: dict[bytes, asyncio.Future[Packet]] = {}
         self._answers = 0
         self._patience: asyncio.TimerHandle | None = None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._link = Link(shop.loop, ours, self._received, self._lost)
+        ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._link = Link(shop.loop, ours, self._received, self._lost)
+
+    async def start(self) -> None:
+        """Make the process, by exec or by its parent, and ask it to bake.
+
+        Raises:
+            OSError: it cannot be started.
+            ZygoteError: so, too; or its parent ended meanwhile.
+        """
+        with self._theirs as theirs:
             try:
-                self.child = shop.start_zygote(spec, generation, theirs.fileno())
-                self._link.send(Packet(Kind.BAKE, body=_json({"spec": asdict(spec)})))
+                if self.parent:
+                    self.child = await self._branch(self.parent, theirs.fileno())
+                else:
+                    self.child = self._shop.start_zygote(
+                        self.spec, self.generation, theirs.fileno()
+                    )
+                self._link.send(Packet(Kind.BAKE, body=_json({"spec": asdict(self.spec)})))
             except BaseException:
                 self._link.close()
                 raise
         self.child.ended.add_done_callback(self._ended)
+
+    async def _branch(self, parent: Zygote, link: int) -> Child:
+        """A clone of the parent. One whose answer is lost finds its link closed, and ends."""
+        log = self._shop.open_log(self.spec)
+        try:
+            answer = await parent.request(Packet(Kind.BRANCH, uuid.uuid4().bytes, fds=(link, log)))
+        except LinkLostError:
+            raise self._no_branch("its parent ended") from None
+        finally:
+            os.close(log)
+        if answer.kind is Kind.SPAWN_FAILED:
+            parts = json.loads(answer.body)
+            raise self._no_branch(os.strerror(parts["errno"]), parts["errno"], parts["hint"])
+        pidfd = answer.fds[0] if answer.fds else None
+        return self._shop.take_branch(self.spec, self.generation, answer.pid, pidfd)
+
+    def _no_branch(self, why: str, errno: int = 0, hint: str = "") -> ZygoteError:
+        return ZygoteError(
+            f"cannot fork zygote '{self.spec.name}' from '{self.spec.parent}': {why}",
+            code="zygote-start", step="branch", errno=errno, hint=hint, place=self.spec.place,
+        )  # fmt: skip
 
     @property
     def pid(self) -> int:

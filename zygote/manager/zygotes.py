@@ -8,7 +8,7 @@ growing delays; meanwhile the spawns that need it wait, and say what they wait f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from zygote.control.interface import ZygoteState
@@ -27,8 +27,9 @@ _STEADY = 30.0
 class Slot:
     """One zygote of the fleet through all its generations."""
 
-    def __init__(self, shop: Shop, spec: ZygoteSpec) -> None:
+    def __init__(self, shop: Shop, spec: ZygoteSpec, find: Callable[[str], Slot]) -> None:
         self.spec = spec
+        self._find = find
         self.current: Zygote | None = None
         self.error: ZygoteError | None = None
         self._shop = shop
@@ -49,7 +50,10 @@ class Slot:
         generation = self._shop.next_generation(self.spec.name)
         started = self._shop.loop.time()
         try:
-            self.current = Zygote(self._shop, self.spec, generation)
+            parent = await self._find(self.spec.parent).get() if self.spec.parent else None
+            zygote = Zygote(self._shop, self.spec, generation, parent)
+            await zygote.start()
+            self.current = zygote
             self._shop.tell("baking", self.spec.name, self.current.pid, f"generation={generation}")
             await self.current.bake()
         except OSError as error:
@@ -110,6 +114,7 @@ class Slot:
             state=word,
             pid=zygote.pid if zygote and not zygote.gone else None,
             generation=zygote.generation if zygote else 0,
+            parent=self.spec.parent,
             python=str(report.get("python", "")),
             spawn_path=path,
             bake_seconds=None if seconds is None else float(seconds),
@@ -152,24 +157,32 @@ class Zygotes:
 
     def __init__(self, shop: Shop, specs: Mapping[str, ZygoteSpec]) -> None:
         self._shop = shop
-        self.slots = {name: Slot(shop, spec) for name, spec in specs.items()}
+        self.slots: dict[str, Slot] = {}
+        for spec in specs.values():
+            self.add(spec)
 
     def add(self, spec: ZygoteSpec) -> Slot:
         """One more; `keep` of its slot bakes it."""
-        slot = self.slots[spec.name] = Slot(self._shop, spec)
+        slot = self.slots[spec.name] = Slot(self._shop, spec, self.slots.__getitem__)
         return slot
 
     async def bake_all(self) -> list[ZygoteError]:
-        """Bake every zygote, all at once; the errors of those that cannot be baked."""
-        outcomes = await asyncio.gather(
-            *(slot.bake() for slot in self.slots.values()), return_exceptions=True
-        )
-        errors = []
-        for outcome in outcomes:
-            if isinstance(outcome, ZygoteError):
-                errors.append(outcome)
-            elif outcome is not None:
-                raise outcome
+        """Bake every zygote, each after its parent; the errors of those that cannot be."""
+        errors: list[ZygoteError] = []
+        left = list(self.slots.values())
+        done: set[str] = {""}
+        while left:
+            now = [slot for slot in left if slot.spec.parent in done]
+            left = [slot for slot in left if slot.spec.parent not in done]
+            outcomes = await asyncio.gather(*(slot.bake() for slot in now), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, ZygoteError):
+                    errors.append(outcome)
+                elif outcome is not None:
+                    raise outcome
+            done = {slot.spec.name for slot in now if slot.current and slot.current.ready}
+            if not done:  # these wait, with the keepers, for a parent that can be baked
+                break
         return errors
 
     def keep(self) -> None:

@@ -19,6 +19,8 @@ import os
 
 SIZE = 2 << 20
 _COLLAPSE = 25
+_PRESENT_ALONE = 0x81
+"""Bits 63 and 56 of an entry of pagemap."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _madvise = _libc["madvise"]
@@ -55,9 +57,12 @@ def page_size() -> int:
 
 
 def resident(address: int) -> int:
-    """Small pages, of the 512 from an address, that are in memory. See proc_pid_pagemap(5)."""
+    """Small pages, of the 512 from an address, that are in memory and mapped by nobody else.
+
+    One that a zygote shares with a branch would be copied. See proc_pid_pagemap(5).
+    """
     count = SIZE // os.sysconf("SC_PAGESIZE")
     with open("/proc/self/pagemap", "rb") as pagemap:
         pagemap.seek(address // os.sysconf("SC_PAGESIZE") * 8)
         entries = pagemap.read(count * 8)
-    return sum(byte >> 7 for byte in entries[7::8])
+    return sum(byte & _PRESENT_ALONE == _PRESENT_ALONE for byte in entries[7::8])

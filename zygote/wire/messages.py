@@ -8,6 +8,7 @@ go out, past tense comes back:
     zygote -> manager   Baked       body: the bake's report (stages, modules, python, spawn path)
     zygote -> manager   BakeFailed  body: ZygoteError.as_dict() + {"traceback": str}; it then exits
     manager -> zygote   Spawn       body: a `SpawnRequest` as JSON, which only the CHILD parses
+    manager -> zygote   Branch      no body; fds: a link, a log: the clone becomes a zygote on them
     zygote -> manager   Spawned     pid in the header, pidfd as the one fd (none on the fork path)
     zygote -> manager   SpawnFailed body: {"step", "errno", "hint"}; no process was made
 
@@ -15,7 +16,7 @@ The zygote reads only the header of a Spawn: it keeps the raw body for the child
 that nothing of a request outlives it on the zygote's heap. A body larger than MAX_INLINE travels
 in a memfd, as the last fd, with FLAG_MEMFD.
 
-Protocol history: 1 first version.
+Protocol history: 1 first version; 2 Branch.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"ZYG"
 HEADER = struct.Struct("!3sBBBHi16sI")
 """magic, version, kind, flags, number of fds, pid, spawn id (16 bytes), body length."""
@@ -49,6 +50,7 @@ class Kind(IntEnum):
     SPAWN = 5
     SPAWNED = 6
     SPAWN_FAILED = 7
+    BRANCH = 8
 
 
 @dataclass(frozen=True, slots=True)
