@@ -113,9 +113,10 @@ def test_cow_a_class_attribute_is_named(seen: dict[str, Any]) -> None:
     wanted = {"cause": "value written", "module": "seeds", "name": "Settings.hits"}
     assert rows(seen["attribute"], **wanted) > 0
     assert rows(seen["idle"], **wanted) == 0
-    # Each such write makes the interpreter forget what it knew of the class.
-    cached = {"cause": "dict/type cache", "type": "type", "module": "seeds", "name": "Settings"}
-    assert rows(seen["attribute"], **cached) > 0
+    # Each such write makes the interpreter forget what it knew of the class, and learn it anew;
+    # up to 3.12 the class has the same bytes afterwards.
+    of_class = {"type": "type", "module": "seeds", "name": "Settings"}
+    assert rows(seen["attribute"], **of_class) > 0
 
 
 def test_cow_an_unwarmed_cache_is_named(seen: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ What has stood still from 3.11 to 3.14, on 64-bit builds with a GIL, is written 
 - dict: used, version or watchers, keys, values. Its keys are a block of their own: reference
   count 8, log2 of size 1, log2 of index bytes 1, kind 1, pad 1, version 4, usable 8, entries 8,
   then indices, then entries (kind 0 general: hash, key, value; 1 and 2 unicode: key, value).
-- list: size, items. set: fill, used, mask, table. str: length, hash, state, then text if compact.
+- list: size, items. set: fill, used, mask, table. str: length, hash, state, and then, if it is ASCII
+  or has few other characters, its text.
 - A pool of pymalloc is 16 KiB, aligned; its head has 48 bytes: count 4 (+4), first free block,
   next, previous, arena 4, size class 4, offset of the first block never used 4, its largest 4. A
   block of class n has 16 * (n + 1) bytes; a free one begins with the address of the next.
@@ -40,7 +41,9 @@ DICT_USED, DICT_VERSION, DICT_KEYS, DICT_VALUES = 16, 24, 32, 40
 KEYS_HEAD = 32
 LIST_ITEMS = 24
 SET_TABLE = 40
-STR_LENGTH, STR_HASH, STR_STATE, STR_ASCII, STR_WIDE = 16, 24, 32, 40, 56
+STR_LENGTH, STR_HASH, STR_STATE = 16, 24, 32
+STR_ASCII = sys.getsizeof("") - 1  # 40; 48 before 3.12
+STR_WIDE = sys.getsizeof("".join(["\xe6", "\xf8"])) - 3  # 56; 72 before 3.12
 MODULE_DICT = 16
 PROXY_MAPPING = 16
 IMMORTAL = 0xC0000000 if sys.version_info >= (3, 14) else 0xFFFFFFFF
