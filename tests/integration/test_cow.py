@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.cli import Cli
+from tests.support.cli import Cli, eventually
 from zygote.sys import pagemap, procfs
 
 SEEDS = Path(__file__).resolve().parents[1] / "support/seeds"
@@ -227,3 +228,26 @@ def test_cow_wrong_words(cli: Cli) -> None:
     assert "no snapshot" in cli("cow", "idle", "--diff", "bad.json", code=2).err
     exec_d = cli("cow", "--pid", str(os.getpid()), "--parent", str(os.getppid()), code=None)
     assert exec_d.code != 0
+
+
+def test_cow_of_a_worker_whose_zygote_is_gone_says_so(cli: Cli) -> None:
+    """The last test: it kills zygotes. A worker is then compared with a sibling, or with nobody."""
+    for zygote in cli("status", "--json").json["zygotes"]:
+        if zygote["name"] != "counted":
+            os.kill(zygote["pid"], signal.SIGKILL)
+    eventually(
+        lambda: all(
+            each["generation"] == 2 and each["state"] == "ready"
+            for each in cli("status", "--json").json["zygotes"]
+            if each["name"] != "counted"
+        )
+    )
+    beside = cli("cow", "counter", "--json").json
+    assert beside["compared_with"].startswith("its sibling 'attribute'")
+    assert "generation 1 is gone" in beside["notes"][0]
+    assert beside["attributed_kib"] >= 0.8 * beside["private_kib"]
+    assert rows(beside, cause="value written", module="seeds", name="COUNTER") > 0
+    alone = cli("cow", "collect", "--json").json
+    assert alone["compared_with"] == "nobody"
+    assert kib(alone, "nobody left to share with") > 0.5 * alone["private_kib"]
+    assert "generation 1 is gone" in cli("cow", "collect").out

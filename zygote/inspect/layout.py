@@ -14,8 +14,8 @@ What has stood still from 3.11 to 3.14, on 64-bit builds with a GIL, is written 
 - dict: used, version or watchers, keys, values. Its keys are a block of their own: reference
   count 8, log2 of size 1, log2 of index bytes 1, kind 1, pad 1, version 4, usable 8, entries 8,
   then indices, then entries (kind 0 general: hash, key, value; 1 and 2 unicode: key, value).
-- list: size, items. set: fill, used, mask, table. str: length, hash, state, and then, if it is ASCII
-  or has few other characters, its text.
+- list: size, items. set: fill, used, mask, table. str: length, hash, state, and its text (wide ones
+  elsewhere).
 - A pool of pymalloc is 16 KiB, aligned; its head has 48 bytes: count 4 (+4), first free block,
   next, previous, arena 4, size class 4, offset of the first block never used 4, its largest 4. A
   block of class n has 16 * (n + 1) bytes; a free one begins with the address of the next.

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from zygote.errors import Exit, ZygoteError
 from zygote.inspect import causes
 from zygote.inspect.naming import NAMELESS, Names
-from zygote.inspect.sides import Page
+from zygote.inspect.sides import Page, Share
 from zygote.sys.pagemap import PAGE
 
 VERSION = 1
 _FRESH = (causes.FRESH, causes.STACK, causes.STATE, causes.UNKNOWN)
 """Causes that no change of the floor takes away."""
+_FILLING = "zygote.bake.seal"
 _OF_NOBODY = (NAMELESS, "memory")
 
 
@@ -162,7 +163,7 @@ def build(pages: Iterable[Page], names: Names) -> Found:
     alone: dict[str, float] = defaultdict(float)
     for page in pages:
         found: dict[Key, float] = defaultdict(float)
-        for share in page.shares:
+        for share in _suspected(page.shares, names):
             things = names.things(share)
             kib = share.size / len(things) / 1024
             for cause, thing in things:
@@ -174,6 +175,19 @@ def build(pages: Iterable[Page], names: Names) -> Found:
         if len({key.cause for key in found}) == 1:
             alone[cause] += PAGE / 1024
     return Found({key: Size(*size) for key, size in total.items()}, dict(alone))
+
+
+def _suspected(shares: list[Share], names: Names) -> list[Share]:
+    """Shares without those that only lie where something was written and written back: what
+    `seal` put into holes is nobody's, and so nobody's to touch."""
+
+    def is_filling(share: Share) -> bool:
+        return share.cause == causes.SAME and names.things(share)[0][1].module == _FILLING
+
+    kept = [share for share in shares if not is_filling(share)]
+    if not kept or len(kept) == len(shares):
+        return shares
+    return [share._replace(size=PAGE / len(kept)) for share in kept]
 
 
 def summed(rows: Mapping[Key, Size], by: Any) -> list[tuple[Any, Size]]:

@@ -18,17 +18,9 @@ import gc
 import json
 import os
 import sys
+import types
 from collections.abc import Iterable, Iterator
-from types import (
-    BuiltinFunctionType,
-    CodeType,
-    FunctionType,
-    GetSetDescriptorType,
-    MemberDescriptorType,
-    MethodDescriptorType,
-    ModuleType,
-    WrapperDescriptorType,
-)
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 _PASSES = 6
@@ -39,10 +31,10 @@ _FROZEN = 10_000
 _MANAGED = 3 << 3
 """Bits of tp_flags: two words before the collector's head are a dict's and weak references'."""
 _DESCRIPTORS = (
-    GetSetDescriptorType,
-    MemberDescriptorType,
-    MethodDescriptorType,
-    WrapperDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
 )
 _PROXY_MAPPING = 16
 
@@ -91,7 +83,7 @@ class Census:
         if kind in _DESCRIPTORS:
             module, name = _type_name(thing.__objclass__)
             return module, f"{name}.{thing.__name__}"
-        if kind is BuiltinFunctionType:
+        if kind is types.BuiltinFunctionType:
             return str(thing.__module__ or ""), thing.__qualname__
         if kind.__name__ == "_lru_cache_wrapper":
             return str(thing.__module__), str(thing.__qualname__)
