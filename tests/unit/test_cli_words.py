@@ -58,6 +58,20 @@ def test_context_runtime_dir_needs_no_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["cow", "--fleet"], ["cow", "--all"]),
+        (["cow", "--fleet", "--json"], ["cow", "--all", "--json"]),
+        (["cow", "--fleet", "a.toml", "web"], ["cow", "--fleet", "a.toml", "web"]),
+        (["cow", "--fleet=a.toml", "--fleet"], ["cow", "--fleet=a.toml", "--all"]),
+        (["ps", "--fleet"], ["ps", "--fleet"]),
+    ],
+)
+def test_cow_fleet_without_a_value_means_all_workers(words: list[str], meant: list[str]) -> None:
+    assert early.name_whole_fleet(words) == meant
+
+
+@pytest.mark.parametrize(
     ("words", "program"),
     [
         (["--", "-m", "a.b", "-x"], (None, "module", "a.b", ("-x",))),

@@ -102,6 +102,7 @@ def drive(
 
             return run_words(rest[1:])
         current.json = early.wants_json(rest)
+        rest = early.name_whole_fleet(rest)
         app = build_app(program, version, rest)
         if extend:
             extend(app)

@@ -22,8 +22,9 @@ Pid = Annotated[int | None, Parameter(name="--pid", show_default=False,
     help="A forked process of any program, in no fleet of ours.")]  # fmt: skip
 Parent = Annotated[int | None, Parameter(name="--parent", show_default=False,
     help="The process that --pid was forked from; default: its parent.")]  # fmt: skip
-Whole = Annotated[bool, Parameter(name="--fleet", show_default=False,
-    help="All workers: where the fleet's private memory comes from.")]  # fmt: skip
+Whole = Annotated[bool, Parameter(name="--all", show_default=False,
+    help="All workers: where the fleet's private memory comes from. --fleet alone means it, too.",
+)]  # fmt: skip
 Top = Annotated[int | None, Parameter(name="--top", show_default=False,
     help=f"So many objects. Default: {TOP}; as JSON, all.")]  # fmt: skip
 Save = Annotated[Path | None, Parameter(name="--save", show_default=False,
@@ -33,7 +34,8 @@ Diff = Annotated[Path | None, Parameter(name="--diff", show_default=False,
 Plot = Annotated[Path | None, Parameter(name="--plot", show_default=False,
     help="Draw the memory as a map, a pixel a page, a colour a cause: a PNG.")]  # fmt: skip
 NoWitness = Annotated[bool, Parameter(name="--no-witness", show_default=False,
-    help="Start no process of our own: whom dicts and lists belong to stays unknown.")]  # fmt: skip
+    help="Start no process of our own: whom dicts and lists belong to is looked for in memory.",
+)]  # fmt: skip
 
 
 def cow(

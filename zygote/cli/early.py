@@ -40,6 +40,17 @@ def take_global_options(words: list[str], into: Context) -> list[str]:
     return rest
 
 
+def name_whole_fleet(words: list[str]) -> list[str]:
+    """`cow --fleet` without a value means all workers; with one, --fleet names the file as ever."""
+    if words[:1] != ["cow"]:
+        return words
+    after = [*words[1:], "-"]
+    return [
+        "--all" if word == "--fleet" and following.startswith("-") else word
+        for word, following in zip(words, after, strict=True)
+    ]
+
+
 def wants_help(words: list[str]) -> bool:
     """`run --help`, and not `run -- prog --help`."""
     return words[:1] in (["--help"], ["-h"])

@@ -197,7 +197,7 @@ class Comparison:
         if block.state == FREE:
             return [(causes.HOLE, what) for what in self._fillers(words)]
         ref = self._ref(self.parent, block)
-        if self._was_freed(ref, block):
+        if self._was_dead(ref) or self._was_freed(ref, block):
             return [(causes.HOLE, what) for what in self._fillers(words)]
         if not ref.is_object:
             # What it is, only its owner knows: which word changed is looked at when that is known.
@@ -211,6 +211,11 @@ class Comparison:
             for word in words
         )
         return [(cause, ref) for cause in found]
+
+    def _was_dead(self, ref: Ref) -> bool:
+        """The parent kept it in a free list of its type, for reuse."""
+        assert self.parent
+        return ref.is_object and not self.parent.memory.word(ref.address) & 0xFFFFFFFF
 
     def _was_freed(self, ref: Ref, block: Block) -> bool:
         """The child has something else there now, or nothing."""

@@ -167,7 +167,9 @@ def build(pages: Iterable[Page], names: Names) -> Found:
             things = names.things(share)
             kib = share.size / len(things) / 1024
             for cause, thing in things:
-                module = module_of(thing.module) if thing.type == "code" else thing.module
+                # Of code and what belongs to it the file is known.
+                is_file = thing.type == "code" or thing.module.startswith("/")
+                module = module_of(thing.module) if is_file else thing.module
                 found[Key(cause, thing.type, module, thing.name, page.region.name)] += kib
         for key, kib in found.items():
             total[key][0] += kib
