@@ -178,6 +178,19 @@ def test_audit_finds_the_hazard_and_names_the_module(found: Any, name: str) -> N
     assert all(f["remedy"] for f in matching)
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a_thread", 2), ("a_listener", 2), ("a_connection", 2), ("a_file", 1), ("a_log_file", 2),
+        ("a_child", 2), ("a_thread_timer", 4),
+    ],
+)  # fmt: skip
+def test_audit_tells_the_line(found: Any, name: str, line: int) -> None:
+    refused = ("thread", "socket", "fd", "child-process")
+    places = {f["place"] for f in found["findings"] if f["module"] == name and f["rule"] in refused}
+    assert places == {f"{name}.py:{line}"}
+
+
 @pytest.mark.parametrize("name", FINE)
 def test_audit_finds_nothing_where_nothing_is(found: Any, name: str) -> None:
     assert [f for f in found["findings"] if f["module"] == name] == []
@@ -196,7 +209,9 @@ def test_audit_json_has_its_keys(found: Any) -> None:
     assert (audited["name"], audited["python"]) == ("app", sys.version.split()[0])
     assert audited["modules"] > len(HAZARDS)
     for finding in found["findings"]:
-        assert {"rule", "severity", "module", "what", "why", "remedy", "allowed"} <= set(finding)
+        assert {"rule", "severity", "module", "what", "why", "remedy", "allowed", "place"} <= set(
+            finding
+        )
         assert finding["severity"] in ("refuse", "warn")
 
 

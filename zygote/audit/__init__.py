@@ -44,7 +44,7 @@ def look(link_fd: int, ledger: Ledger) -> list[Finding]:
         *threads.look(ledger),
         *files.look(link_fd, ledger),
         *loops.look(ledger),
-        *children.look(ledger.children),
+        *children.look(ledger.children, ledger.places),
         *settings.look(ledger),
     ]
 

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from zygote.audit import atexits, state
 from zygote.audit.children import child_pids, has_children
 from zygote.audit.environ import Watch
+from zygote.audit.sites import Sites, of_files, pair
 from zygote.sys.fds import open_fds
 
 
@@ -46,6 +47,8 @@ class Ledger:
         environ: who read and who set which variable.
         first: the settings at the beginning.
         native: those that only /proc tells, at the beginning.
+        places: ("thread" | "fd" | "child", number) -> the line that made it, where that is heard.
+        sites: hears of lines, if somebody put it there.
         began: time.time() of the beginning.
     """
 
@@ -57,6 +60,8 @@ class Ledger:
         self.children: dict[int, str] = {}
         self.settings: dict[tuple[str, str], str] = {}
         self.loop_set = ""
+        self.places: dict[tuple[str, int], str] = {}
+        self.sites: Sites | None = None
         self.environ = Watch(self.running)
         self._running: list[str] = []
         self._known = _Seen.now(thorough)
@@ -93,19 +98,27 @@ class Ledger:
         """Book what is new since the last look to the code that ran meanwhile."""
         seen, known = _Seen.now(self._thorough), self._known
         self._known = seen
+        heard = self.sites.take() if self.sites else []
         if self._running and seen != known:
             maker = self._running[-1]
             self.threads.update((number, maker) for number in seen.threads - known.threads)
             if seen.fds != known.fds:
                 new = {number for number, *_ in seen.fds - known.fds}
-                open_now = open_fds().items()
-                self.fds.update((entry, maker) for entry in open_now if entry[0] in new)
+                made = [entry for entry in open_fds().items() if entry[0] in new]
+                self.fds.update(dict.fromkeys(made, maker))
+                sockets = [number for number, target in made if target.startswith("socket:")]
+                self._put("fd", {**of_files(heard, made), **pair(heard, "socket", sockets)})
             self.children.update((pid, maker) for pid in seen.children - known.children)
+            self._put("thread", pair(heard, "thread", list(seen.threads - known.threads)))
+            self._put("child", pair(heard, "child", list(seen.children - known.children)))
             if seen.settings != known.settings:
                 changes = seen.settings.changes(known.settings)
                 self.settings.update(dict.fromkeys(changes, maker))
             if seen.loop not in (known.loop, 0):
                 self.loop_set = maker
+
+    def _put(self, kind: str, lines: dict[int, str]) -> None:
+        self.places.update({(kind, number): line for number, line in lines.items()})
 
 
 class _Seen(NamedTuple):

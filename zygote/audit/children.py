@@ -14,8 +14,13 @@ from zygote.audit import known
 from zygote.audit.report import Finding
 
 
-def look(makers: Mapping[int, str]) -> list[Finding]:
-    """One finding a child; `makers` says by whom, by pid."""
+def look(makers: Mapping[int, str], places: Mapping[tuple[str, int], str]) -> list[Finding]:
+    """One finding a child.
+
+    Args:
+        makers: pid -> module.
+        places: ("child", pid) -> line.
+    """
     if not has_children():
         return []
     # Without CONFIG_PROC_CHILDREN the kernel tells that there are some, and not which.
@@ -26,6 +31,7 @@ def look(makers: Mapping[int, str]) -> list[Finding]:
             what,
             remedy=known.remedy(makers.get(pid, "")),
             module=makers.get(pid, ""),
+            place=places.get(("child", pid), ""),
         )
         for pid, what in sorted((found or {0: "a process of its own"}).items())
     ]

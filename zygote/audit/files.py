@@ -22,22 +22,25 @@ from zygote.sys.fds import open_fds
 def look(link_fd: int, ledger: Ledger) -> list[Finding]:
     """One finding for each descriptor besides stdio and the link."""
     return [
-        _finding(number, target, ledger.fds.get((number, target), ""))
+        _finding(number, target, ledger)
         for number, target in sorted(open_fds().items())
         if number > 2 and number != link_fd
     ]
 
 
-def _finding(number: int, target: str, module: str) -> Finding:
+def _finding(number: int, target: str, ledger: Ledger) -> Finding:
+    module = ledger.fds.get((number, target), "")
+    place = ledger.places.get(("fd", number), "") if module else ""
     if target.startswith("socket:"):
         what = f"socket (fd {number}){_peer(number)}"
-        return Finding("socket", what, remedy=known.remedy(module), module=module)
+        remedy = known.remedy(module)
+        return Finding("socket", what, remedy=remedy, module=module, place=place)
     what, remedy = f"{target} (fd {number})", ""
     if handler := _log_handler(number):
         what += f", of a {handler}"
         remedy = "give the handler delay=True, or configure logging in the worker"
     remedy = remedy or known.remedy(f"path:{target}", module)
-    return Finding("fd", what, remedy=remedy, module=module)
+    return Finding("fd", what, remedy=remedy, module=module, place=place)
 
 
 def _peer(number: int) -> str:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from zygote.audit import atexits, environ, explain, look, mappings, study, twins
 from zygote.audit.blame import Ledger
 from zygote.audit.report import Finding
+from zygote.audit.sites import Sites
 
 
 class Order(NamedTuple):
@@ -67,6 +68,7 @@ def run(order: Order, tell: Callable[[str, str], None]) -> dict[str, Any]:
     sys.path[:0] = [order.cwd, *order.path]
     gc.disable()  # as in a zygote: nothing that an import made is collected unseen
     ledger = Ledger(thorough=True)
+    ledger.sites = Sites(ledger.running, order.cwd)
     before, since, resident = len(sys.modules), time.monotonic(), _resident()
     with ledger.imports():
         for name in order.modules:
@@ -80,6 +82,7 @@ def run(order: Order, tell: Callable[[str, str], None]) -> dict[str, Any]:
     seconds = time.monotonic() - since
     count, grown = len(sys.modules) - before, _resident() - resident
     atexits.stop()
+    ledger.sites.stop()
     tell("look", f"{count} modules")
     gc.collect()
     return {

@@ -22,6 +22,7 @@ class Finding:
         remedy: what to do instead; the rule's own words by default.
         module: the module whose import, or the warm-up whose run, made it; "" if not known.
         allowed: the reason given in `allow`; "" if it is not allowed.
+        place: FILE:LINE where it was made, as far as that is heard; never in a bake.
     """
 
     rule: str
@@ -30,6 +31,7 @@ class Finding:
     remedy: str = ""
     module: str = ""
     allowed: str = ""
+    place: str = ""
 
     def __post_init__(self) -> None:
         for part in ("why", "remedy"):

@@ -25,10 +25,11 @@ def look(ledger: Ledger) -> list[Finding]:
     deadline = time.monotonic() + _PATIENCE
     while (extra := _extra()) and time.monotonic() < deadline and not _known_to_live(extra):
         time.sleep(0.005)
-    return [_finding(number, ledger.threads.get(number, "")) for number in sorted(extra)]
+    return [_finding(number, ledger) for number in sorted(extra)]
 
 
-def _finding(number: int, module: str) -> Finding:
+def _finding(number: int, ledger: Ledger) -> Finding:
+    module = ledger.threads.get(number, "")
     thread = next((one for one in threading.enumerate() if one.native_id == number), None)
     comm = _comm(number)
     if thread is None:
@@ -37,7 +38,8 @@ def _finding(number: int, module: str) -> Finding:
         runs = _work(thread)
         what = f"thread '{thread.name}' (id {number})" + (f", running {runs}" if runs else "")
     remedy = known.remedy(runs, module, f"comm:{comm}")
-    return Finding("thread", what, remedy=remedy, module=module)
+    place = ledger.places.get(("thread", number), "")
+    return Finding("thread", what, remedy=remedy, module=module, place=place)
 
 
 def _work(thread: threading.Thread) -> str:

@@ -190,7 +190,8 @@ def _show_rule(word: str, style: str, rule: str, findings: list[dict[str, Any]])
     render.heading(f"{word}: {rule} ({TABLE[rule].title})", style)
     for finding in findings:
         blame = f"{finding['module']}: " if finding["module"] else ""
-        _line(f"  {blame}{finding['what']}", "")
+        place = f" ({finding['place']})" if finding["place"] else ""
+        _line(f"  {blame}{finding['what']}{place}", "")
     for label, key in (("why", "why"), ("instead", "remedy"), ("allowed", "allowed")):
         for text in _distinct(finding[key] for finding in findings):
             _line(f"    {label}: {text}", "dim")
