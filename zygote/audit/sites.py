@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 _KINDS = {
-    "_thread.start_new_thread": "thread",  # up to 3.12
+    "_thread.start_new_thread": "thread",  # in 3.12
     "_thread.start_joinable_thread": "thread",
     "socket.__new__": "socket",
     "subprocess.Popen": "child",
@@ -38,6 +39,8 @@ class Sites:
         self._heard: list[tuple[str, str, str]] = []
         self._on = True
         sys.addaudithook(self._hear)
+        if sys.version_info < (3, 12):  # it tells nobody of threads
+            self._hear_threads()
 
     def take(self) -> list[tuple[str, str, str]]:
         """(kind, path of a file or "", line) of what was made meanwhile."""
@@ -47,6 +50,16 @@ class Sites:
     def stop(self) -> None:
         """Hear no more."""
         self._on = False
+
+    def _hear_threads(self) -> None:
+        threads: Any = threading
+        start = threads._start_new_thread
+
+        def heard(*args: Any) -> Any:
+            self._hear("_thread.start_new_thread", args)
+            return start(*args)
+
+        threads._start_new_thread = heard
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
         kind = _KINDS.get(event)
