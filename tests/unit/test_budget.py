@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from pathlib import Path
+
 import pytest
 
 from tests.support.clock import FakeClock
 from tests.support.specs import worker_spec
+from zygote.manager import recycle
 from zygote.manager.budget import BIRTH, CLOSELY, EVERY, Budget, Verdict
+from zygote.manager.children import Child
+from zygote.manager.leaves import Leaf
+from zygote.sys import procfs
 
 MB = 1_000_000
 NOTHING = Verdict()
@@ -155,3 +163,21 @@ def test_budget_that_cannot_be_looked_at_is_told_once(looker: Looker) -> None:
     assert (told.recycle, told.event) == (False, "over-budget")
     assert looker.budget.unreadable("it is root's", looker.now) == NOTHING
     assert looker.in_seconds() == EVERY
+
+
+async def test_private_memory_is_asked_of_the_leaf_where_there_is_one(tmp_path: Path) -> None:
+    ended = asyncio.get_running_loop().create_future()
+    child = Child(os.getpid(), -1, "worker", "web", ended, Leaf(tmp_path))
+    before = procfs.read_memory(child.pid)
+    assert before is not None
+    # Without the memory controller the leaf cannot tell: the process itself is looked at.
+    found = recycle.read_private(child)
+    assert found is not None
+    assert abs(found - before.uss_kib * 1024) < MB
+    (tmp_path / "memory.stat").write_text("anon 4096\n")
+    assert recycle.read_private(child) == 4096
+
+
+async def test_private_memory_of_a_process_that_is_gone_is_none() -> None:
+    ended = asyncio.get_running_loop().create_future()
+    assert recycle.read_private(Child((1 << 22) + 1, -1, "worker", "web", ended)) is None

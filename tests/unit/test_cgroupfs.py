@@ -113,6 +113,13 @@ def test_leaves_oom_kills_count_from_their_making(tmp_path: Path) -> None:
     assert leaves.Leaf(tmp_path).oom_kills() == 0
 
 
+def test_leaf_counts_the_private_memory_that_is_charged_to_it(tmp_path: Path) -> None:
+    leaf = leaves.Leaf(tmp_path)
+    assert leaf.anonymous() is None, "no memory controller here"
+    (tmp_path / "memory.stat").write_text("anon 4096\nfile 81920\n")
+    assert leaf.anonymous() == 4096
+
+
 def test_leaves_without_base_give_none_and_say_why() -> None:
     none = leaves.Leaves(None, "no cgroup v2 file system is mounted here")
     assert none.leaf("worker", "web", worker()) is None
