@@ -296,6 +296,9 @@ def not_done(given: argparse.Namespace, faults: list[str]) -> dict[str, str]:
         found["faults"] = "--no-faults"
     elif "disk" not in faults:
         found["disk"] = "a small file system cannot be mounted here (it takes root)"
+    found["hog"] = (
+        "a worker over its memory limit needs cgroup v2: tests/system/test_limits.py, in the VM"
+    )
     found["clock"] = "the machine's clock is not ours to move: tests/unit/test_clock_jumps.py"
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -166,3 +167,25 @@ async def test_deaths_of_many_cost_one_look_at_the_machine(monkeypatch: pytest.M
     reaper.close()
     assert {pid for pids in looks for pid in pids} == {child.pid for child in made}
     assert len(looks) <= MANY // 2, "together, not each for itself"
+
+
+async def test_manager_takes_all_descriptors_and_gives_workers_their_own_limit(make: Make) -> None:
+    manager = make(worker("a", "sleeper"))
+    manager.prefix = ("sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh")
+    await manager.start()
+    a = await manager.until("a", lambda w: w.ready)
+    soft, hard = resource.prlimit(manager.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard
+    assert resource.prlimit(a.pid, resource.RLIMIT_NOFILE) == (256, hard)
+
+
+async def test_start_of_more_than_there_is_room_for_is_refused_beforehand(make: Make) -> None:
+    manager = make(worker("w@", "sleeper"))
+    manager.prefix = ("sh", "-c", 'ulimit -n 640; exec "$@"', "sh")
+    await manager.start()
+    results = await manager.spawn(*(f"w@{number}" for number in range(60)))
+    assert {result.code for result in results} == {"no-room"}
+    assert "60 more workers" in results[0].error and "LimitNOFILE" in results[0].hint
+    assert await manager.workers() == [], "and nothing of it was begun"
+    (result,) = await manager.spawn("w@0")
+    assert result.ok
