@@ -17,9 +17,11 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from zygote.manager.leaves import Leaf
 from zygote.manager.policy import End
+from zygote.sys import cgroupfs
 from zygote.sys import pidfd as pidfds
 
 
@@ -52,6 +54,7 @@ class Children:
 
     def __init__(self) -> None:
         self._by_pid: dict[int, Child] = {}
+        self._by_leaf: dict[Path, Child] = {}
         self._sought: dict[int, Child] = {}
         self._watch: Callable[[Child], None] = lambda child: None
 
@@ -63,6 +66,7 @@ class Children:
         """File a process and have it watched."""
         self._by_pid[child.pid] = child
         if child.leaf:
+            self._by_leaf[child.leaf.path] = child
             child.oom_kills = child.leaf.oom_kills()
         self._watch(child)
         return child
@@ -71,6 +75,8 @@ class Children:
         """Forget a process that has been reaped, and close its pidfd."""
         if self._by_pid.get(child.pid) is child:
             del self._by_pid[child.pid]
+        if child.leaf and self._by_leaf.get(child.leaf.path) is child:
+            del self._by_leaf[child.leaf.path]
         os.close(child.pidfd)
 
     def get(self, pid: int) -> Child | None:
@@ -87,7 +93,11 @@ class Children:
             return None
         if leader and (child := self._by_pid.get(leader)):
             return child
-        return next((c for c in self._by_pid.values() if c.leaf and pid in c.leaf.pids()), None)
+        if not self._by_leaf:
+            return None
+        # Asked of the process and not of each leaf: anybody may send us a message.
+        group = cgroupfs.group_of(pid)
+        return self._by_leaf.get(group.path) if group else None
 
     def of_kind(self, kind: str) -> list[Child]:
         """All children of a kind, oldest first."""
