@@ -223,7 +223,7 @@ def drift(looks: list[Look]) -> list[dict[str, Any]]:
         last = own[-1]
         life = [each for each in own if each.pid == last.pid]
         born = life[0].time
-        settled = [each for each in life if each.time >= born + SETTLED_SECONDS]
+        settled = [each for each in life[:-1] if each.time >= born + SETTLED_SECONDS]
         first = settled[0] if settled else life[min(1, len(life) - 1)]
         known = first.unshared >= 0 and last.unshared >= 0
         rows.append({

@@ -76,6 +76,11 @@ def test_drift_counts_from_minute_one_of_the_process_that_runs() -> None:
     assert (row["processes"], row["restarts"]) == (2, 1)
 
 
+def test_drift_of_a_run_that_hardly_has_a_minute_counts_from_the_second_look() -> None:
+    (row,) = drift([look(at, 7, 100 + int(at), 50) for at in (0.0, 15.0, 30.0, 61.0)])
+    assert (row["from_s"], row["to_s"], row["uss_gained"]) == (15, 61, 46)
+
+
 def test_drift_without_its_zygote_leaves_the_split_out() -> None:
     (row,) = drift([look(0, 7, 10, 5), look(60, 7, 20, 5), look(90, 7, 40, -1)])
     assert row["uss_gained"] == 20
