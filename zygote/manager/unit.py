@@ -236,9 +236,11 @@ class Unit:
 
         False where no such time runs.
         """
-        if self._verdict or self.state not in (State.UP, State.READY) or self.deadline is None:
+        runs = self.state in (State.STARTING, State.UP, State.READY)
+        if self._verdict or not runs or self.deadline is None:
             return False
-        limit = self.spec.start_timeout if self.state is State.UP else self.spec.watchdog or 0.0
+        ready = self.state is State.READY
+        limit = (self.spec.watchdog or 0.0) if ready else self.spec.start_timeout
         self.deadline = self.clock.monotonic() + limit
         return True
 
