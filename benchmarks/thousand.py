@@ -12,10 +12,12 @@ visited by a real client. In each further round all decoys are stopped and start
     per_worker_mb    memavailable_mb by N
     pss_mb           PSS of all processes, from smaps_rollup; pagetables_mb: their page tables
     start_s, down_s  from "start them" to all ready; from `down` to the manager's end
-    ps_s             `zygotectl ps` from its start to its end, best of three (ps_json_s: --json)
+    ps_s             `zygotectl ps` from its start to its end, best of three (ps_json_s: --json);
+                     ps_cpu_s: CPU time that it took itself
     top_s            `zygotectl top --once`, which looks twice, 0.3 s apart
     manager_cpu_percent  of one CPU, over 20 s in which nobody asks anything
     answered         decoys that answered their client as they should
+    load_before      the machine's load average before: times are what others left of it
     storm            all decoys are killed at once: seconds until the first, half and all of them
                      are ready again, at `restart_rate` a second; bus_pid_kept: nobody else fell
 
@@ -29,6 +31,7 @@ import asyncio
 import json
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -119,7 +122,7 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     runtime, log = folder / "run", folder / "manager.log"
     names = decoys(given.n)
     before = steady("MemAvailable"), steady("PageTables")
-    result: dict[str, Any] = {"n": given.n}
+    result: dict[str, Any] = {"n": given.n, "load_before": round(os.getloadavg()[0], 1)}
     async with running(fleet, runtime, dict(os.environ), log, lambda _: None) as manager:
         client = await manager.client()
         quiet = footprint(manager, runtime)
@@ -245,9 +248,9 @@ async def look(
         "manager_mb": round(memory.pss_kib * mb + memory.pagetables_kib * mb, 1),
         "manager_cpu_percent": idle,
         "manager_fds": count_fds(pid),
-        "ps_s": best(runtime, "ps"),
-        "ps_json_s": best(runtime, "ps", "--json"),
-        "top_s": best(runtime, "top", "--once"),
+        **best(runtime, "ps", "ps"),
+        **best(runtime, "ps_json", "ps", "--json"),
+        **best(runtime, "top", "top", "--once"),
         "limits": (await (await manager.client()).status()).limits,
     }  # fmt: skip
 
@@ -262,15 +265,17 @@ async def idle_percent(pid: int) -> float:
     return round((second.cpu - first.cpu) / IDLE_SECONDS * 100, 2)
 
 
-def best(runtime: Path, *words: str) -> float:
-    """Seconds of a command, the best of three."""
+def best(runtime: Path, name: str, *words: str) -> dict[str, float]:
+    """Seconds of a command, and of its CPU time, the best of three."""
     argv = [str(Path(sys.executable).with_name("zygotectl")), "--runtime-dir", str(runtime), *words]
-    times = []
+    walls, cpus = [], []
     for _ in range(3):
-        began = time.monotonic()
+        began, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-        times.append(time.monotonic() - began)
-    return round(min(times), 2)
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        walls.append(time.monotonic() - began)
+        cpus.append(now.ru_utime - used.ru_utime + now.ru_stime - used.ru_stime)
+    return {f"{name}_s": round(min(walls), 2), f"{name}_cpu_s": round(min(cpus), 2)}
 
 
 async def down(manager: Manager, runtime: Path) -> float:

@@ -16,7 +16,7 @@ from zygote.control.interface import ManagerState, WorkerState, ZygoteState
 from zygote.sys import procfs
 from zygote.sys.cgroupfs import Group
 
-WALK_SECONDS = 0.25
+WALK_SECONDS = 0.15
 """How long page tables may be walked for one look at a fleet."""
 _WALKED = ("pss_kib", "uss_kib", "private_dirty_kib")
 """Figures that take a walk."""
