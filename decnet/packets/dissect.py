@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from scapy.layers.inet import IP, TCP
-from scapy.layers.inet6 import IPv6
+from decnet.packets.light import IP, TCP, IPv6
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 HEADERS_MOST = 60 + 60

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scapy.layers.inet import IP, TCP
-from scapy.layers.inet6 import IPv6
-
 from decnet.decoys.journal import Journal
 from decnet.decoys.spool import Spool
+from decnet.packets.light import IP, TCP, IPv6
 from decnet.packets.sensor import Sensor
 from decnet.packets.settings import Place, SnifferSettings
 

@@ -13,10 +13,9 @@ import random
 import socket
 import time
 
-from scapy.layers.inet import IP, TCP
-
 from decnet.packets import bpf
 from decnet.packets.dissect import ACK, RST, SYN, Segment, dissect
+from decnet.packets.light import IP, TCP
 from decnet.packets.stack import stack_print
 from decnet.probes.talk import Closed, Result, Silent, Wire
 
