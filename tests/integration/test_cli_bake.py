@@ -67,6 +67,22 @@ def test_bake_tells_of_each_stage(cli: Cli) -> None:
     assert not (cli.folder / "run").exists(), "no manager was needed or started"
 
 
+def test_bake_of_a_branch_bakes_its_parent_and_forks_it(cli: Cli) -> None:
+    branch = '[zygote.leaf]\nparent = "floor"\npreload = ["leaf"]\n[worker.l]\nrun = "leaf:run"\n'
+    (cli.folder / "fleet.toml").write_text(FLEET + branch + 'zygote = "leaf"\n')
+    (cli.folder / "leaf.py").write_text(
+        "import thing\nown = bytes(range(250)) * 40_000\ndef run(): ...\n"
+    )
+    floor, leaf = cli("bake", "--json").json, cli("bake", "leaf", "--json").json
+    assert leaf["modules"] >= floor["modules"] + 1 and leaf["zygote"] == "leaf"
+    assert leaf["memory"]["uss_kib"] < floor["memory"]["uss_kib"] + 12_000, "it shares the floor"
+    words = ("bake", "leaf", "--compare", "--rows", "nothing,last", "--work", "leaf:run", "--json")
+    nothing, last = cli(*words).json["stages"]
+    assert last["idle_mb"] <= nothing["idle_mb"] < 10
+    layers = cli("floor", "--zygote", "leaf", "--json").json["layers"]
+    assert [row["layer"] for row in layers] == ["interpreter", "thing", "leaf"]
+
+
 def test_bake_that_fails_shows_why(cli: Cli) -> None:
     (cli.folder / "thing.py").write_text(THING + "import nothing_there\n")
     done = cli("bake", code=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import IO, Annotated, Any
 
@@ -13,7 +14,7 @@ from cyclopts import Parameter
 
 from zygote.cli import render, report
 from zygote.cli.context import current
-from zygote.cli.floor import find_zygote
+from zygote.cli.floor import find_zygotes
 from zygote.cli.options import Json
 from zygote.cli.progress import Progress
 from zygote.cli.render import Column
@@ -60,7 +61,8 @@ def bake(
     if rounds < 1 or (work and ":" not in work):
         raise _usage("--rounds is at least 1, --work a module:function",
                      "--compare --work shop.tasks:warm --rounds 3")  # fmt: skip
-    spec = find_zygote(floor)
+    chain = find_zygotes(floor)
+    spec = chain[-1]
     quiet = as_json and not sys.stderr.isatty()
     with tempfile.TemporaryFile() as log, Progress(f"baking {spec.name}", quiet=quiet) as progress:
         try:
@@ -68,9 +70,11 @@ def bake(
                 names = ["last"] if last else (rows or "").split(",") if rows else []
                 chosen = bakes.chosen(spec, names)
                 entries = [work] if work else list(spec.warm)
-                found = _compare(spec, chosen, entries, rounds, log, lambda t: progress.show([t]))
+                found = _compare(
+                    chain, chosen, entries, rounds, log, lambda text: progress.show([text])
+                )
             else:
-                answer = _once(spec, log, lambda text: progress.show([text]))
+                answer = _once(chain, log, lambda text: progress.show([text]))
         except ZygoteError:
             _show_output(log)
             raise
@@ -83,18 +87,26 @@ def bake(
     return Exit.DONE
 
 
-def _once(spec: ZygoteSpec, log: IO[bytes], tell: Callable[[str], None]) -> dict[str, Any]:
+def _once(
+    chain: Sequence[ZygoteSpec], log: IO[bytes], tell: Callable[[str], None]
+) -> dict[str, Any]:
     def stage(name: str, detail: str) -> None:
         tell(f"{name}: {detail}" if detail else name)
 
-    with LoneZygote(spec, environment(spec), output=log.fileno(), tell=stage) as zygote:
+    spec = chain[-1]
+    with (
+        _parents(chain, log, tell) as parent,
+        LoneZygote(
+            spec, environment(spec), output=log.fileno(), tell=stage, parent=parent
+        ) as zygote,
+    ):
         memory = procfs.read_memory(zygote.pid)
         assert memory is not None
         return {"zygote": spec.name, "file": spec.place, **zygote.baked, "memory": asdict(memory)}
 
 
 def _compare(
-    spec: ZygoteSpec,
+    chain: Sequence[ZygoteSpec],
     rows: dict[str, tuple[str, ...]],
     entries: Sequence[str],
     rounds: int,
@@ -106,13 +118,30 @@ def _compare(
         if sys.stderr.isatty() or what in ("baking", "measuring"):
             tell(f"{row}: {what}")
 
+    spec = chain[-1]
     env = environment(spec)
     # An uncompiled floor would leave its compiler's garbage in the first row alone.
-    python = spec.python or sys.executable
-    if spec.preload:
-        compile_first(spec.preload, Place(python, spec.cwd, _with_path(spec, env)), tell)
+    preload = [module for each in chain for module in each.preload]
+    if preload:
+        place = Place(spec.python or sys.executable, spec.cwd, _with_path(spec, env))
+        compile_first(preload, place, tell)
     code = bakes.work_of(entries, rounds) if entries else ""
-    return bakes.compare(spec, env, rows, code, output=log.fileno(), tell=step)
+    with _parents(chain, log, tell) as parent:
+        return bakes.compare(spec, env, rows, code, output=log.fileno(), parent=parent, tell=step)
+
+
+@contextmanager
+def _parents(
+    chain: Sequence[ZygoteSpec], log: IO[bytes], tell: Callable[[str], None]
+) -> Iterator[LoneZygote | None]:
+    """The zygote to fork the last one from, baked whole; None for one that starts from nothing."""
+    with ExitStack() as open_ones:
+        parent = None
+        for spec in chain[:-1]:
+            tell(f"{spec.name}, which {chain[-1].name} is forked from: baking")
+            zygote = LoneZygote(spec, environment(spec), output=log.fileno(), parent=parent)
+            parent = open_ones.enter_context(zygote)
+        yield parent
 
 
 def _with_path(spec: ZygoteSpec, env: dict[str, str]) -> dict[str, str]:
@@ -148,7 +177,10 @@ def _show(spec: ZygoteSpec, answer: dict[str, Any]) -> None:
     render.show(STAGES, lines)
     memory = answer["memory"]
     for finding in answer["findings"]:
-        render.heading(f"accepted: {finding.get('message') or finding}", "yellow")
+        word = "warning" if finding.get("severity") == "warn" else "allowed"
+        render.heading(
+            f"{word}: {finding['rule']}: {finding['module']} {finding['what']}", "yellow"
+        )
     why = f" ({answer['spawn_path_reason']})" if answer.get("spawn_path_reason") else ""
     render.heading(
         f"zygote '{spec.name}': {answer['modules']} modules, baked in {answer['seconds']:.1f} s; "

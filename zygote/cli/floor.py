@@ -121,13 +121,14 @@ def _what(
     place = Place(sys.executable)
     layers = list(modules)
     if zygote or not layers:
-        spec = find_zygote(zygote)
+        chain = find_zygotes(zygote)
+        spec = chain[-1]
         env = {**os.environ, **spec.env}
         paths = [*spec.path, *filter(None, [env.get("PYTHONPATH")])]
         if paths:
             env["PYTHONPATH"] = os.pathsep.join(paths)
         place = Place(spec.python or sys.executable, spec.cwd or None, env)
-        layers = layers or list(spec.preload)
+        layers = layers or [module for each in chain for module in each.preload]
         if not layers:
             raise _usage(f"zygote '{spec.name}' preloads nothing, and no module is named",
                          "zygotectl floor MODULE…")  # fmt: skip
@@ -141,9 +142,11 @@ def _what(
     return layers, place
 
 
-def find_zygote(name: str | None) -> ZygoteSpec:
-    """A zygote of the fleet file: of that name; or the only one, or "floor", or the first.
+def find_zygotes(name: str | None) -> list[ZygoteSpec]:
+    """A zygote of the fleet file, the last of the list, behind those that it is forked from.
 
+    Args:
+        name: None: the only one, or "floor", or the first.
     Raises:
         ZygoteError: no fleet file, or a wrong one; no such zygote.
     """
@@ -155,7 +158,10 @@ def find_zygote(name: str | None) -> ZygoteSpec:
     else:
         raise _usage(f"{fleet.file} has no zygote '{name}'",
                      f"it has {', '.join(fleet.zygotes)}")  # fmt: skip
-    return replace(chosen, cwd=chosen.cwd or str(Path(fleet.file).parent))
+    chain = [chosen]
+    while chain[0].parent:
+        chain.insert(0, fleet.zygotes[chain[0].parent])
+    return [replace(spec, cwd=spec.cwd or str(Path(fleet.file).parent)) for spec in chain]
 
 
 def load(path: Path) -> Fleet:

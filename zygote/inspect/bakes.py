@@ -136,13 +136,14 @@ def compare(
     work: str,
     *,
     output: int = 2,
+    parent: LoneZygote | None = None,
     tell: Callable[[str, str], None] = lambda _row, _what: None,
 ) -> list[Row]:
     """Bake and measure, row by row.
 
     Args:
         work: code of a worker that makes the file {mark!r} when it is done; "": none.
-        output: as `LoneZygote`.
+        output, parent: as `LoneZygote`; of a branch its parent is baked whole in every row.
         tell: called with the row and what is being done about it.
     Raises:
         ZygoteError: a bake or a worker failed.
@@ -158,7 +159,7 @@ def compare(
         began = time.monotonic()
         with (
             tempfile.TemporaryDirectory(prefix="zygote-bakes-") as folder,
-            LoneZygote(row_spec, env, output=output, tell=progress) as zygote,
+            LoneZygote(row_spec, env, output=output, tell=progress, parent=parent) as zygote,
         ):
             seconds = time.monotonic() - began
             mark = Path(folder) / "mark"

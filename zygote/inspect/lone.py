@@ -7,7 +7,6 @@ our own children, as they are the manager's: whoever makes one ends it.
 from __future__ import annotations
 
 import array
-import contextlib
 import json
 import os
 import select
@@ -38,7 +37,7 @@ def environment(spec: ZygoteSpec, environ: Mapping[str, str] = os.environ) -> di
     Bytecode is always written: uncompiled imports would falsify memory and time.
     """
     kept = {k: v for k, v in environ.items() if k not in _MANAGERS}
-    return {**kept, **spec.env}
+    return {**kept, **linker.AT_ONCE, **spec.env}
 
 
 class LoneZygote:
@@ -46,9 +45,10 @@ class LoneZygote:
 
     Args:
         env: of the zygote and its workers.
-        spawn_path: as the zygote's own option.
+        spawn_path: as the zygote's own option; of a branch, its parent's.
         output: descriptor for what zygote and workers print; stays the caller's.
         tell: called with each stage of the bake and its detail.
+        parent: of a branch: the zygote, baked, to fork it from.
     Attributes:
         baked: the report of the bake.
         pid: of the zygote.
@@ -65,20 +65,28 @@ class LoneZygote:
         spawn_path: str = "auto",
         output: int = 2,
         tell: Callable[[str, str], None] = lambda _stage, _detail: None,
+        parent: LoneZygote | None = None,
     ) -> None:
         self.spec, self.env, self.spawn_path = spec, dict(env), spawn_path
         self.baked: dict[str, Any] = {}
         self.pid = 0
-        self._output, self._tell = output, tell
+        self._output, self._tell, self._parent = output, tell, parent
 
     def __enter__(self) -> Self:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._start(theirs.fileno())
+            try:
+                if self._parent:
+                    self.pid = self._parent.branch(theirs.fileno(), self._output)
+                else:
+                    self._start(theirs.fileno())
+            except BaseException:
+                self._link.close()
+                raise
         try:
             self._bake()
         except BaseException:
-            self._process.kill()
+            os.kill(self.pid, signal.SIGKILL)
             self.__exit__()
             raise
         self._link.settimeout(None)
@@ -86,7 +94,7 @@ class LoneZygote:
 
     def __exit__(self, *_: object) -> None:
         self._link.close()
-        self._process.wait()
+        os.waitpid(self.pid, 0)
 
     def spawn(self, code: str = IDLE, *, output: int = -1, **more: Any) -> tuple[int, float]:
         """Start one worker; its pid, and the seconds from the request to its code's first line.
@@ -122,6 +130,24 @@ class LoneZygote:
         if not said.get("up"):
             raise ZygoteError(f"a worker's set-up failed: {said or answer.body.decode()}")
         return answer.pid, said["monotonic"] - before
+
+    def branch(self, link: int, output: int) -> int:
+        """Fork a zygote from this one; its pid. The descriptors stay the caller's.
+
+        Raises:
+            ZygoteError: it could not be forked.
+        """
+        fds = (link, output)
+        packet = Packet(Kind.BRANCH, uuid.uuid4().bytes, fds=fds)
+        socket.send_fds(self._link, [messages.encode(packet)], list(fds))
+        answer = self._receive()
+        for fd in answer.fds:
+            os.close(fd)
+        if answer.kind is not Kind.SPAWNED:
+            raise ZygoteError(
+                f"cannot fork a zygote from '{self.spec.name}': {answer.body.decode()}"
+            )
+        return answer.pid
 
     def spawn_and_wait(self) -> float:
         """Start one worker, kill it, reap it; the seconds until its code ran."""
@@ -174,20 +200,20 @@ class LoneZygote:
             "--generation", "1", "--spawn-path", self.spawn_path,
         )  # fmt: skip
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 words, env={**linker.AT_ONCE, **self.env}, cwd=self.spec.cwd or None,
                 pass_fds=[link], process_group=0,
                 stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output,
             )  # fmt: skip
         except OSError as error:
-            self._link.close()
             raise ZygoteError(
                 f"cannot start zygote '{self.spec.name}' with {python} in {self.spec.cwd}: "
                 f"{error.strerror}",
                 code="no-interpreter", errno=error.errno or 0, place=self.spec.place,
                 hint="`python` and `cwd` of the zygote name what there is",
             ) from None  # fmt: skip
-        self.pid = self._process.pid
+        self.pid = process.pid
+        process.returncode = 0  # it is reaped by pid, as branches are
 
     def _bake(self) -> None:
         body = json.dumps({"spec": asdict(self.spec)}).encode()
@@ -216,9 +242,14 @@ class LoneZygote:
                 error = ZygoteError.from_dict(parts)
                 error.place = error.place or self.spec.place
                 error.add_note(str(parts.get("traceback", "")))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(2)  # it prints the same, and ends
+                self._await_end()  # it prints the same
                 raise error
+
+    def _await_end(self) -> None:
+        """Give it a moment to end by itself, without reaping it."""
+        pidfd = os.pidfd_open(self.pid)
+        select.select([pidfd], [], [], 2.0)
+        os.close(pidfd)
 
     def _receive(self) -> Packet:
         """The next packet; descriptors that came with it are in it."""
