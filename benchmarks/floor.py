@@ -22,7 +22,7 @@ from zygote.inspect import bars, floor
 
 LAYERS = (
     "sqlmodel,sqlalchemy,pydantic", "decnet.db.tables", "decnet.cli.app", "decnet.floor",
-    "scapy.all",
+    "decnet.packets.floor", "scapy.all",
 )  # fmt: skip
 ALONE = ("decnet.cli.app", "zygote.cli.app", "decnet.db.tables", "decnet.floor", "scapy.all")
 GOAL_MB = 5.0
