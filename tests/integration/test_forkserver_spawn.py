@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,7 @@ raise SystemExit(37)
 
 OUTLIVES = """
 import signal
+import time
 signal.signal(signal.SIGUSR1, lambda number, frame: None)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 print("waiting", flush=True)
