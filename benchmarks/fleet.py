@@ -173,6 +173,11 @@ def sums(pids: dict[str, int], before_kib: int) -> dict[str, Any]:
             sum(r.pss_kib + r.pagetables_kib for n, r in live.items() if "decoy" not in n) * MB, 1
         ),
         "private_mb": [round(private[0] * MB, 1), round(private[-1] * MB, 1)] if private else None,
+        "parts": {
+            name: [round(row.pss_kib * MB, 1), round(row.uss_kib * MB, 1)]
+            for name, row in live.items()
+            if "decoy@" not in name
+        },
     }
 
 

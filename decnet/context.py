@@ -30,6 +30,7 @@ from decnet.health import BEAT_SECONDS, Pulse
 from decnet.settings import Settings
 from decnet.wake import Stopping, Wake
 from zygote.errors import ZygoteError
+from zygote.memory import Settler
 from zygote.notify import ready as tell_ready
 from zygote.notify import status as tell_status
 from zygote.notify import stopping as tell_stopping
@@ -182,6 +183,7 @@ class Context:
     async def beat(self) -> None:
         """Heartbeats: at once, when ready, when the bus is back, and every `BEAT_SECONDS`."""
         pulse = Pulse(self.name)
+        settler = Settler()
         topic = topics.health(self.name)
         due = self._beat_due
         self.bus.on_connected.append(due.set)
@@ -194,6 +196,7 @@ class Context:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
                     await due.wait()
+            settler.settle()
 
     async def feed_watchdog(self) -> None:
         """WATCHDOG=1 twice a period, as long as `main` moves."""

@@ -6,7 +6,6 @@ import errno
 import os
 import resource
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
