@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import dataclasses
 import json
@@ -10,6 +11,7 @@ import mmap
 import os
 import sys
 from array import array
+from collections.abc import Iterator
 
 import pytest
 
@@ -96,9 +98,25 @@ def test_decoder_takes_no_garbage_for_an_object(decoder: Decoder) -> None:
     assert all(decoder.type_of(ctypes.addressof(noise) + n * 8) is None for n in range(100))
 
 
-def test_heap_knows_the_block_of_each_object(decoder: Decoder) -> None:
-    maps = pagemap.read_maps(HERE)
-    heap = Heap(decoder.memory, decoder, maps)
+@contextlib.contextmanager
+def heap_of_a_copy() -> Iterator[Heap]:
+    """The heap of a fork of this process that sleeps: ours would change while it is read."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        memory = Memory(pid)
+        yield Heap(memory, Decoder(memory, LAYOUT), pagemap.read_maps(pid))
+    finally:
+        os.close(write)
+        os.close(read)
+        os.waitpid(pid, 0)
+
+
+def test_heap_knows_the_block_of_each_object() -> None:
     made = [
         object(),
         1.5,
@@ -110,22 +128,22 @@ def test_heap_knows_the_block_of_each_object(decoder: Decoder) -> None:
         Sample(),
         lambda: 0,
     ]
-    for thing in made:
-        block = heap.block(id(thing))
-        assert block and block.state == USED, thing
-        assert block.begin <= id(thing)
-        assert id(thing) + 16 <= block.end, thing
-        assert heap.object_in(block) == id(thing), thing
+    with heap_of_a_copy() as heap:
+        for thing in made:
+            block = heap.block(id(thing))
+            assert block and block.state == USED, thing
+            assert block.begin <= id(thing)
+            assert id(thing) + 16 <= block.end, thing
+            assert heap.object_in(block) == id(thing), thing
 
 
 def test_heap_knows_what_is_free() -> None:
     made = [bytes(200) for _ in range(400)]
     addresses = [id(thing) for thing in made]
     del made[::2]
-    decoder = Decoder(Memory(HERE), LAYOUT)
-    heap = Heap(decoder.memory, decoder, pagemap.read_maps(HERE))
     kept = {id(thing) for thing in made}
-    blocks = [heap.block(address) for address in addresses]
+    with heap_of_a_copy() as heap:
+        blocks = [heap.block(address) for address in addresses]
     free = [block for block in blocks if block and block.state == FREE]
     assert len(free) > 150
     assert all(

@@ -13,7 +13,6 @@ the items of a list) belongs to the object in whose body its address stands.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
@@ -22,6 +21,15 @@ import types
 from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+from zygote.inspect.holdings import (
+    holds_dead_objects,
+    module_of,
+    of_code,
+    owners_of_dicts,
+    type_name,
+    words,
+)
 
 _PASSES = 6
 _CODE_PASSES = 2
@@ -36,13 +44,9 @@ _DESCRIPTORS = (
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
 )
-_PROXY_MAPPING = 16
 
 Named = tuple[str, str, str]
 """Type, module, name."""
-
-_words: Any = (ctypes.c_uint64 * (1 << 44)).from_address(0)
-"""All words of the address space; only read where an object of ours lies."""
 
 
 class Census:
@@ -56,16 +60,33 @@ class Census:
         self.objects = [
             thing
             for thing in gc.get_objects()
-            if id(thing) not in self.ours and not _holds_dead_objects(thing)
+            if id(thing) not in self.ours and not holds_dead_objects(thing)
         ]
         self.ours.update((id(self.objects), id(self.__dict__), id(self)))
-        self.dicts = dict(_owners_of_dicts(self.objects))
+        self.dicts = dict(owners_of_dicts(self.objects))
         self._code = [
-            (thing, list(_of_code(thing.__code__)))
+            (thing, list(of_code(thing.__code__)))
             for thing in self.objects
             if type(thing) is FunctionType
         ]
         self.ours.update((id(self.dicts), id(self._code)))
+        self._add_untracked()
+
+    def _add_untracked(self) -> None:
+        """Add the dicts and tuples that the collector does not track: they hold nothing of its."""
+        of_code = (thing for _, held in self._code for thing in held)
+        found = {id(thing): thing for thing in of_code if type(thing) is tuple}
+        more = [*self.objects, *found.values()]
+        while more:
+            held = {
+                id(thing): thing
+                for at in range(0, len(more), _BATCH)
+                for thing in gc.get_referents(*more[at : at + _BATCH])
+                if type(thing) in (tuple, dict) and not gc.is_tracked(thing)
+            }
+            more = [held[at] for at in held.keys() - found.keys()]
+            found.update(held)
+        self.objects += found.values()
 
     def name(self, thing: Any) -> tuple[str, str] | None:
         """Module and name of what has them; of a dict that is somebody's, its owner's."""
@@ -73,15 +94,15 @@ class Census:
         if kind is FunctionType:
             return str(thing.__module__ or ""), thing.__qualname__
         if kind is ModuleType:
-            return _module_of(thing.__dict__), ""
+            return module_of(thing.__dict__), ""
         if kind is CodeType:
             return thing.co_filename, thing.co_qualname
         if kind is dict:
             return self.dicts.get(id(thing))
         if issubclass(kind, type):
-            return _type_name(thing)
+            return type_name(thing)
         if kind in _DESCRIPTORS:
-            module, name = _type_name(thing.__objclass__)
+            module, name = type_name(thing.__objclass__)
             return module, f"{name}.{thing.__name__}"
         if kind is types.BuiltinFunctionType:
             return str(thing.__module__ or ""), thing.__qualname__
@@ -176,13 +197,13 @@ class Census:
             kind = type(thing)
             # Of those with items only tuples: their number is known without running code.
             size = kind.__basicsize__ + (len(thing) * 8 if kind is tuple else 0)
-            body = _words[begin : begin + size // 8]
+            body = words[begin : begin + size // 8]
             if not blocks.isdisjoint(body):
                 for offset, word in enumerate(body):
                     if word in blocks and word not in found:
                         found[word] = (thing, _part(thing, offset * 8))
             if kind.__flags__ & _MANAGED:  # a dict or its values, perhaps marked in the low bit
-                for word in _words[begin - 4 : begin - 2]:
+                for word in words[begin - 4 : begin - 2]:
                     if word & ~7 in blocks and word & ~7 not in found:
                         found[word & ~7] = (thing, "values")
         return found
@@ -190,71 +211,9 @@ class Census:
 
 def main() -> int:
     """Answer one question."""
-    addresses = json.load(sys.stdin)
-    found = Census().find(addresses)
-    json.dump(found, sys.stdout)
+    json.dump(Census().find(json.load(sys.stdin)), sys.stdout)
     sys.stdout.flush()
     os._exit(0)  # nothing of this copy of the floor needs tidying up
-
-
-def _holds_dead_objects(thing: Any) -> bool:
-    """The module `_asyncio` (up to 3.13) says that it holds the iterators in its free list: who
-    takes a reference to one and drops it again frees it twice, and makes the list endless."""
-    return type(thing) is ModuleType and thing.__dict__.get("__name__") == "_asyncio"
-
-
-def _of_code(code: CodeType) -> Iterator[Any]:
-    yield code
-    if _words[(id(code) + _CACHED) >> 3]:  # made when they are first asked for, and kept there
-        yield from (code.co_code, code.co_varnames, code.co_cellvars, code.co_freevars)
-    yield from (code.co_consts, code.co_names, code.co_linetable, code.co_exceptiontable)
-    yield from (code.co_filename, code.co_name, code.co_qualname)
-    for constant in code.co_consts:
-        yield constant
-        if type(constant) is CodeType:
-            yield from _of_code(constant)
-
-
-def _place_of_cached() -> int:
-    """The offset of the word in code that is zero until `co_varnames` is first asked for."""
-    code = compile("0", "", "eval")
-    begin, size = id(code) >> 3, CodeType.__basicsize__ // 8
-    before = _words[begin : begin + size]
-    kept = code.co_varnames
-    after = _words[begin : begin + size]
-    del kept
-    places = (n for n in range(3, size) if not before[n] and after[n])
-    return next(places, 0) * 8 or 8  # the type, which is never zero
-
-
-_CACHED = _place_of_cached()
-
-
-def _owners_of_dicts(objects: list[Any]) -> Iterator[tuple[int, tuple[str, str]]]:
-    """The dicts of modules and of classes, built-in ones included."""
-    seen: set[int] = set()
-    for module in list(sys.modules.values()):
-        if issubclass(type(module), ModuleType):
-            yield id(vars(module)), (_module_of(vars(module)), "")
-    stack: list[Any] = [each for each in objects if issubclass(type(each), type)]
-    stack.append(object)
-    while stack:
-        kind = stack.pop()
-        if id(kind) in seen:
-            continue
-        seen.add(id(kind))
-        proxy = type.__dict__["__dict__"].__get__(kind)
-        yield _words[(id(proxy) + _PROXY_MAPPING) >> 3], _type_name(kind)
-        stack += type.__subclasses__(kind)
-
-
-def _type_name(kind: type) -> tuple[str, str]:
-    module = type.__dict__["__module__"].__get__(kind)
-    return str(module), type.__dict__["__qualname__"].__get__(kind)
-
-
-def _module_of(namespace: dict[str, Any]) -> str:
-    return str(namespace.get("__name__", ""))
 
 
 def _longer(name: str, holder: Any, held: Any) -> str:
@@ -263,19 +222,22 @@ def _longer(name: str, holder: Any, held: Any) -> str:
         for key, value in holder.items():
             if value is held and type(key) is str:
                 return f"{name}.{key}" if name else key
-            if key is held:
-                return name
     return name
 
 
-def _up(at: int, parents: dict[int, Any], names: dict[int, tuple[str, str]]) -> Any:
+def _up(
+    at: int, parents: dict[int, Any], names: dict[int, tuple[str, str]]
+) -> tuple[str, str] | None:
+    """The name of the first holder that has one; else that of the first class on the way."""
+    of_class = None
     for _ in range(_PASSES):
-        if at in names:
-            return names[at]
-        if at not in parents:
-            return None
+        if at in names or at not in parents:
+            break
+        kind = type(parents[at])
+        if of_class is None and kind.__module__ != "builtins":
+            of_class = type_name(kind)
         at = id(parents[at])
-    return names.get(at)
+    return names.get(at) or of_class
 
 
 def _rank(thing: Any) -> int:
@@ -284,16 +246,14 @@ def _rank(thing: Any) -> int:
 
 
 def _part(thing: Any, offset: int) -> str:
-    kind = type(thing)
-    if issubclass(kind, dict):
+    """What a block is whose address stands at this offset of an object."""
+    if issubclass(type(thing), dict):
         return "keys" if offset == 32 else "values"
-    if issubclass(kind, list):
+    if type(thing) is list:
         return "items"
-    if issubclass(kind, set | frozenset):
+    if type(thing) in (set, frozenset):
         return "table"
-    if issubclass(kind, type):
-        return "instance keys" if offset > 800 else "part"
-    return "part"
+    return "instance keys" if offset > 800 and issubclass(type(thing), type) else "part"
 
 
 if __name__ == "__main__":
