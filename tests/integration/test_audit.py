@@ -325,6 +325,7 @@ def test_audit_accepts_what_is_allowed_with_a_reason(cli: Cli) -> None:
         (["dies"], "died of SIGSEGV"),
         (["json", "--allow", "threads=x"], 'did you mean "thread"?'),
         (["json", "--allow", "thread"], "a reason is wanted"),
+        (["--warm", "app:warm"], "are for modules that are named"),
         (["./lib/app.py"], "as python -m names it: lib.app"),
         (["json", "--python", "/nowhere/python"], "no such interpreter"),
         (["json", "--cwd", "nowhere"], "no such folder"),

@@ -42,8 +42,8 @@ def audit(
         Parameter(show_default=False, help="RULE=REASON: accept what a rule finds; repeatable."),
     ] = [],  # noqa: B006
     python: Annotated[
-        str, Parameter(help="Another interpreter, which need not have this package.")
-    ] = "",
+        str | None, Parameter(help="Another interpreter, which need not have this package.")
+    ] = None,
     cwd: Annotated[
         Path | None, Parameter(help="The folder to be in; first on sys.path, as python -m has it.")
     ] = None,
@@ -55,15 +55,20 @@ def audit(
 ) -> int:
     """Tell whether a process that has imported these modules may be forked.
 
-    They are imported by a fresh interpreter, which ends; each thing found is blamed on the
-    innermost module whose import made it. Works for any program, with or without a fleet.
+    They are imported by a fresh interpreter, which ends; each thing found is
+    blamed on the innermost module whose import made it. Works for any
+    program, with or without a fleet: `help fork-safety`.
 
-    The exit code is 1 if something is found that a bake would refuse; warnings do not count.
+    The exit code is 1 if something is found that a bake would refuse;
+    warnings do not count.
     """
     for name in modules:
         if "/" in name or name.endswith(".py"):
             module = name.removeprefix("./").removesuffix(".py").replace("/", ".")
             raise _usage(f"{name} is a file, not a module", f"as python -m names it: {module}")
+    if not modules and (warm or allow or python or cwd):
+        hint = f"{current.program} audit MODULE…; without one, the fleet file says all of it"
+        raise _usage("--warm, --allow, --python and --cwd are for modules that are named", hint)
     targets = _of_fleet() if not modules else [
         Target(modules, warm, python=_interpreter(python), cwd=_folder(cwd), allow=_reasons(allow))
     ]  # fmt: skip
@@ -123,7 +128,7 @@ def _reasons(allow: list[str]) -> dict[str, str]:
     return reasons
 
 
-def _interpreter(python: str) -> str:
+def _interpreter(python: str | None) -> str:
     found = shutil.which(python) if python else ""
     if found is None:
         raise _usage(f"--python {python}: no such interpreter", "a path, or a name in PATH")
