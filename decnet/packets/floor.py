@@ -9,14 +9,9 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from scapy.data import MANUFDB
-
 import decnet.workers.probe
 import decnet.workers.sniffer
 from decnet.packets.rehearsal import exercise
-
-# 50,000 makers of network cards, that nobody here asks for: 15 MB.
-MANUFDB.d.clear()
 
 
 def warm() -> None:

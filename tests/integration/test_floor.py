@@ -161,10 +161,11 @@ def test_floor_of_a_zygote_takes_its_preload_path_and_environment(cli: Cli) -> N
 
 
 def test_floor_on_a_terminal_is_told_what_it_waits_for(cli: Cli) -> None:
-    with cli.terminal("floor", "twenty", columns=70) as terminal:
+    (cli.folder / "slow.py").write_text("import time; time.sleep(0.6)\n")
+    with cli.terminal("floor", "slow", columns=70) as terminal:
         assert terminal.wait() == 0
     seen = plain(terminal.seen)
-    assert "compiling bytecode" in seen and "importing twenty" in seen
+    assert "compiling bytecode" in seen and "importing slow" in seen
     assert "no room for" in seen and "fresh interpreters" in seen
 
 
