@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from zygote.errors import ZygoteError
-from zygote.inspect import layout, symbols
+from zygote.inspect import layout, memory, symbols
 from zygote.inspect.heap import FREE, USED, Heap
 from zygote.inspect.memory import Memory
 from zygote.inspect.objects import Decoder, Thing
@@ -188,3 +188,17 @@ def test_pagemap_tells_private_from_untouched() -> None:
     assert [address in private for address in addresses] == touched
     resident = set(pagemap.read_resident(HERE, pagemap.read_maps(HERE)))
     assert [address in resident for address in addresses] == touched
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [(3, "nobody may"), (1, "ptrace_scope is 1: use sudo"), (0, "cannot be dumped")],
+)
+def test_memory_that_the_kernel_hides_is_explained(
+    monkeypatch: pytest.MonkeyPatch, scope: int, said: str
+) -> None:
+    monkeypatch.setattr(memory, "_yama", lambda: scope)
+    with pytest.raises(ZygoteError, match="may not be read") as caught, memory.explained(HERE):
+        raise PermissionError(1, "Operation not permitted")
+    assert caught.value.exit_code == 5
+    assert said in caught.value.hint
