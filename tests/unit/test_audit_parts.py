@@ -46,6 +46,13 @@ def test_imprint_asks_no_value_that_may_raise(module: types.ModuleType) -> None:
     assert of(module) == []
 
 
+def test_imprint_is_not_what_the_standard_library_has(module: types.ModuleType) -> None:
+    import uuid
+
+    module.NAMESPACE, module.OWN = uuid.NAMESPACE_OID, uuid.uuid4()
+    assert of(module) == ["global OWN is a UUID"]
+
+
 def watch() -> environ.Watch:
     return environ.Watch(lambda: "app.settings")
 

@@ -86,18 +86,25 @@ def _temp_folder() -> str:
 
 
 def _globals() -> Iterator[tuple[str, str, Any]]:
-    """(module, name, value) where it is defined; what others imported of it is not repeated."""
+    """(module, name, value) where it is defined; what others imported of it is not repeated.
+
+    What a module has of the standard library (uuid.NAMESPACE_DNS) is not its own.
+    """
+    theirs = []
     seen: set[int] = set()
     for module in list(sys.modules.values()):
         if not isinstance(module, ModuleType):
             continue
-        own = module.__name__
-        if own.partition(".")[0] in sys.stdlib_module_names or own.startswith(_OURS):
-            continue
+        name = module.__name__
+        if name.partition(".")[0] in sys.stdlib_module_names:
+            seen.update(id(value) for value in vars(module).values() if type(value) is not int)
+        elif not name.startswith(_OURS):
+            theirs.append(module)
+    for module in theirs:
         for name, value in list(vars(module).items()):
             if name.startswith("__") or type(value) in (ModuleType, type):
                 continue
             if type(value) is not int and id(value) in seen:
                 continue
             seen.add(id(value))
-            yield own, name, value
+            yield module.__name__, name, value
