@@ -17,6 +17,7 @@ from decnet.db.engine import Database
 from decnet.decoys.journal import make_line
 from decnet.settings import Settings
 from decnet.workers import collect, profiler
+from zygote import warming
 
 _VISIT: tuple[tuple[str, dict[str, str]], ...] = (
     ("connect", {}),
@@ -28,8 +29,12 @@ ROUNDS = 12
 """So often must a function run before the interpreter has specialised it."""
 
 
-async def rehearse(folder: Path, rounds: int = ROUNDS) -> None:
-    """Store and profile some visits in an empty folder; leaves no thread or connection behind."""
+async def rehearse(folder: Path, rounds: int = 0) -> None:
+    """Store and profile some visits in an empty folder; leaves no thread or connection behind.
+
+    Args:
+        rounds: how often; 0: as a warm-up wants it.
+    """
     settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_BUS_ENABLED": "false"})
     database = Database(settings.db_url)
     await database.create_all()
@@ -39,7 +44,7 @@ async def rehearse(folder: Path, rounds: int = ROUNDS) -> None:
     ):
         collector = collect.Collector(collecting)
         await collector.resume()
-        for number in range(rounds):
+        for number in range(rounds or warming.rounds(ROUNDS)):
             _write_visit(settings.spool_dir / "warm.log", f"192.0.2.{number % 3}")
             while await collector.tick():
                 pass

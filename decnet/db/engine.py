@@ -32,6 +32,8 @@ CONNECTIONS = 2
 WRITE_SECONDS = 60.0
 """How long `write` tries before it gives up on a locked database."""
 RETRY_FIRST, RETRY_MOST = 0.01, 1.0
+_blank: list[bytes] = []
+"""An SQLite file with all tables and no rows."""
 
 
 class Database:
@@ -117,7 +119,15 @@ class Database:
             delay = min(delay * 2, RETRY_MOST)
 
     async def create_all(self, metadata: MetaData = METADATA) -> None:
-        """Make the tables of an empty database without Alembic: for one that is thrown away."""
+        """Make the tables of an empty database without Alembic: for one that is thrown away.
+
+        A file that is not there yet is copied from the first one that this process made.
+        """
+        file = sqlite_file(self.url)
+        fresh = file is not None and not file.exists() and metadata is METADATA
+        if file is not None and fresh and _blank:
+            file.write_bytes(_blank[0])
+            return
         engine = make_engine(self.url, connections=1)
         try:
             async with engine.begin() as connection:
@@ -130,6 +140,8 @@ class Database:
                 )
         finally:
             await engine.dispose()
+        if file is not None and fresh:
+            _blank.append(file.read_bytes())
 
     # -- below
 

@@ -21,6 +21,7 @@ from decnet.context import Context, conduct, open_context
 from decnet.decoys.catalogue import KINDS, worker_name
 from decnet.settings import Settings
 from decnet.workers import decoy
+from zygote.warming import rounds
 
 # What a visitor says to each kind, from the first word to the last, in one go.
 SCRIPTS: dict[str, bytes] = {
@@ -64,7 +65,7 @@ async def _exercise(folder: Path) -> None:
     broker = Broker(settings.bus_socket)
     await broker.start()
     try:
-        for kind in [*SERVERS] * ROUNDS:
+        for kind in [*SERVERS] * rounds(ROUNDS):
             await _live(kind, settings)
     finally:
         await broker.stop()

@@ -16,6 +16,7 @@ from decnet.decoys.spool import Spool
 from decnet.packets.light import IP, TCP, IPv6
 from decnet.packets.sensor import Sensor
 from decnet.packets.settings import Place, SnifferSettings
+from zygote.warming import rounds
 
 ROUNDS = 16
 """So often must a function run before the interpreter has specialised it."""
@@ -30,7 +31,7 @@ def exercise(folder: Path) -> None:
     settings = SnifferSettings(places={PORT: Place("warm", "ssh")})
     sensor = Sensor(settings, lambda kind, place, fields: journal.event(kind, fields))
     try:
-        for number in range(ROUNDS):
+        for number in range(rounds(ROUNDS)):
             for at, (client, server) in enumerate(conversations()):
                 for packet in visit(number * 10 + at, client, server, v6=number % 4 == 3):
                     sensor.packet(packet, 1e9 + number * 400)

@@ -19,6 +19,7 @@ from decnet.settings import Settings
 from decnet.ttp.service import Tagger
 from decnet.ttp.settings import TtpSettings
 from decnet.ttp.sources import PROFILED
+from zygote.warming import rounds
 
 _ADDRESS = "192.0.2.1"
 _VISIT: tuple[tuple[str, str, dict[str, str]], ...] = (
@@ -43,7 +44,7 @@ async def rehearse(folder: Path) -> None:
     async with open_context("ttp", settings, notifies=False) as ctx:
         tagger = Tagger(ctx, TtpSettings())
         await tagger.start()
-        for number in range(ROUNDS):
+        for number in range(rounds(ROUNDS)):
             await ctx.write(functools.partial(_visit, number=number))
             while await tagger.tick(everything=True):
                 pass

@@ -31,6 +31,7 @@ from decnet.context import Context, WorkerError, open_context, run_worker
 from decnet.db.engine import Database
 from decnet.db.errors import StorageError
 from decnet.settings import EXIT_CONFIG, Settings
+from zygote.warming import rounds
 
 log = logging.getLogger("decnet.collect")
 
@@ -253,7 +254,7 @@ async def rehearse(folder: Path) -> None:
         collector = Collector(ctx, options.files)
         await collector.resume()
         async with open_inlet(ctx, options, lambda: None):
-            for number in range(rehearsal.ROUNDS):
+            for number in range(rounds(rehearsal.ROUNDS)):
                 rehearsal.write_round(settings.spool_dir / "warm.log", number)
                 if options.stream_socket.exists():  # not where the folder's path is too long
                     await rehearsal.send_stream(options.stream_socket)

@@ -20,6 +20,7 @@ from decnet.ship.listener import Listener
 from decnet.ship.options import ShipOptions
 from decnet.ship.sender import Sender
 from decnet.ship.tls import server_context
+from zygote.warming import rounds
 
 log = logging.getLogger("decnet.listener")
 
@@ -92,7 +93,7 @@ async def rehearse(folder: Path) -> None:
     ledger = Ledger(folder / "listener.json", folder / "master.log", spool, ingest=True)
     ledger.open()
     frames = FrameReader()
-    for number in range(ROUNDS):
+    for number in range(rounds(ROUNDS)):
         with source.open("a") as file:
             file.write(REHEARSED.format(number))
         lines = sender.read(ROUNDS)

@@ -30,8 +30,6 @@ class ZygoteSpec:
     """One zygote: what it imports once and what it runs to warm up before it freezes."""
 
     name: str
-    parent: str = ""
-    """The zygote that it is forked from; "" is none."""
     preload: tuple[str, ...] = ()
     warm: tuple[str, ...] = ()
     """`module:function` each, called with no argument after the imports; may be async."""
@@ -47,6 +45,8 @@ class ZygoteSpec:
     bake_timeout: float = 120.0
     allow: dict[str, str] = field(default_factory=dict)
     """Audit rule -> reason why its finding is accepted."""
+    parent: str = ""
+    """The zygote that it is forked from; "" is none."""
     place: str = ""
 
 

@@ -20,6 +20,7 @@ from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from zygote.errors import ZygoteError
+from zygote.warming import TRACING
 
 _LOOP = (
     "zygote.forkserver.loop",
@@ -71,6 +72,7 @@ def trace(work: Callable[[], None]) -> dict[int, None]:
             pid = os.fork()
         if pid == 0:
             try:
+                os.environ[TRACING] = "1"
                 _note_starts()
                 work()
                 os.write(script, array.array("Q", list(_entered)).tobytes())
