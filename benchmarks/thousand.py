@@ -170,7 +170,8 @@ async def storm(manager: Manager) -> dict[str, Any]:
     decoys = {name: pid for name, pid in before.items() if name.startswith("decoy@") and pid}
     for pid in decoys.values():
         os.kill(pid, signal.SIGKILL)
-    began, back, at = time.monotonic(), 0, {}
+    at: dict[str, float] = {}
+    began, back = time.monotonic(), 0
     while back < len(decoys) and time.monotonic() - began < 300:
         await asyncio.sleep(0.25)
         now = await client.workers()
