@@ -26,8 +26,10 @@ from decnet import dress
 from decnet.db import compiled, cursors
 from decnet.db.engine import Database
 from decnet.db.tables import Attacker, Log, utc_now
+from decnet.entrance import walk_in
 from decnet.rehearsal import rehearse
 from decnet.workers import WORKERS
+from zygote.warming import watched
 
 ELSEWHERE = frozenset(("sniffer", "probe"))
 """Workers of the zygote `packet`, a branch of this one."""
@@ -47,6 +49,11 @@ def warm() -> None:
     """
     decnet.geo.where.load_shared()
     with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
+        if watched():
+            entrance = Path(folder) / "entrance"
+            entrance.mkdir()
+            asyncio.run(Database(f"sqlite+aiosqlite:///{entrance}/decnet.db").create_all())
+            walk_in(entrance, database=True)
         asyncio.run(_exercise(Path(folder) / "warm.db"))
         asyncio.run(rehearse(Path(folder)))
         for module in MODULES:

@@ -18,4 +18,12 @@ _SEEN = 2
 
 def rounds(most: int = LEARNT) -> int:
     """`most`, or less where nothing is to be learnt."""
-    return min(most, _SEEN) if TRACING in os.environ else most
+    return min(most, _SEEN) if watched() else most
+
+
+def watched() -> bool:
+    """Whether this is the clone that only wants to see.
+
+    It ends with the warm-up: what would spoil a floor (signal handlers, logging) may be run in it.
+    """
+    return TRACING in os.environ

@@ -19,9 +19,10 @@ import asyncssh
 from decnet.bus.broker import Broker
 from decnet.context import Context, conduct, open_context
 from decnet.decoys.catalogue import KINDS, worker_name
+from decnet.entrance import walk_in
 from decnet.settings import Settings
 from decnet.workers import decoy
-from zygote.warming import rounds
+from zygote.warming import rounds, watched
 
 # What a visitor says to each kind, from the first word to the last, in one go.
 SCRIPTS: dict[str, bytes] = {
@@ -39,7 +40,7 @@ SCRIPTS: dict[str, bytes] = {
 ROUNDS = 4
 """Lives of each kind: the interpreter specialises what ran a few times."""
 SERVERS: dict[str, Any] = {
-    kind: importlib.import_module(KINDS[kind].module) for kind in ("ssh", *SCRIPTS)
+    kind: importlib.import_module(KINDS[kind].module) for kind in (*SCRIPTS, "ssh")
 }
 
 
@@ -54,6 +55,8 @@ def warm() -> None:
     logging.disable(logging.CRITICAL)
     try:
         with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
+            if watched():
+                walk_in(Path(folder), database=False)
             asyncio.run(_exercise(Path(folder)))
     finally:
         logging.disable(level)

@@ -7,6 +7,9 @@ Facts, CPython 3.12 to 3.14:
   `__dict__`. 3.12 and 3.13 leave it alone at 0xFFFFFFFF, 3.14 below zero. Only these tables may be
   given that count: one that belongs to a single dict is copied with its count by `dict.copy()`, and
   the copy would never be freed.
+- That table has room for names to come, and each instance made takes one from the room, down to
+  one: the first thirty of a class write to it. A class whose instances have named attributes
+  already is made as if they were.
 - A code object keeps what it was once asked for (`co_code`, `co_varnames`, `co_cellvars`,
   `co_freevars`) in a block beside it.
 
@@ -27,6 +30,8 @@ _HEAP_TYPE = 1 << 9
 _KEYS_IMMORTAL = 0xFFFFFFFF if sys.version_info < (3, 14) else 1 << 63
 _KEYS_MOST = 1 << 24
 """A count beyond this is none: the offset was wrong."""
+_ROOM, _ENTRIES = 16, 24
+"""In a table of names."""
 _ASKED = 4
 """Words in the block beside a code object."""
 
@@ -42,14 +47,18 @@ class Hidden:
     def __init__(self) -> None:
         self.keys = _keys_offset()
         self.asked = _asked_offset()
+        self.shrinks = bool(self.keys) and _shrinks(self.keys)
 
     def keep_keys(self, kind: type) -> None:
         """Give the attribute names that instances of a class share a count that stays."""
         if not self.keys or not kind.__flags__ & _HEAP_TYPE:
             return
         keys = _word(id(kind) + self.keys).value
-        if keys and 0 < _word(keys).value < _KEYS_MOST:
-            _word(keys).value = _KEYS_IMMORTAL
+        if not keys or not 0 < _word(keys).value < _KEYS_MOST:
+            return
+        _word(keys).value = _KEYS_IMMORTAL
+        if self.shrinks and _word(keys + _ENTRIES).value:
+            _word(keys + _ROOM).value = min(_word(keys + _ROOM).value, 1)
 
     def asked_of(self, code: CodeType) -> Iterator[Any]:
         """What a code object made when it was asked, and keeps."""
@@ -73,6 +82,23 @@ def _keys_offset() -> int:
     size = type(kind).__basicsize__
     found = [at for at in range(0, size, _WORD) if _word(id(_Specimen) + at).value == keys]
     return found[0] if len(found) == 1 else 0
+
+
+def _shrinks(offset: int) -> bool:
+    """Whether an instance takes one from the room, and the names are counted where we think."""
+
+    class Fresh:
+        def __init__(self) -> None:
+            self.one = self.two = self.three = 0
+
+    keys = _word(id(Fresh) + offset).value
+    seen = []
+    kept = []
+    for _ in range(3):
+        kept.append(Fresh())
+        seen.append((_word(keys + _ROOM).value, _word(keys + _ENTRIES).value))
+    (room, names), *_ = seen
+    return names == 3 and seen == [(room, 3), (room - 1, 3), (room - 2, 3)] and room > 2
 
 
 def _asked_offset() -> int:
