@@ -78,14 +78,19 @@ def decoys() -> list[str]:
     return [name for name in names if not name.endswith("@")]
 
 
-@contextlib.asynccontextmanager
-async def under_manager(mode: str, folder: Path) -> AsyncIterator[tuple[Pids, list[Target]]]:
+def baked_by(mode: str) -> str:
     """The fleet file, with the mode's stages of the bake."""
     text = FLEET.read_text()
-    if BAKES[mode] is not None:
-        lines = text.splitlines()
-        stages = f"bake = {json.dumps(BAKES[mode])}"
-        text = "\n".join(f"{x}\n{stages}" if x.startswith("[zygote.") else x for x in lines)
+    if BAKES[mode] is None:
+        return text
+    lines = text.splitlines()
+    stages = f"bake = {json.dumps(BAKES[mode])}"
+    return "\n".join(f"{x}\n{stages}" if x.startswith("[zygote.") else x for x in lines)
+
+
+@contextlib.asynccontextmanager
+async def under_manager(text: str, folder: Path) -> AsyncIterator[tuple[Pids, list[Target]]]:
+    """A fleet file of this text, all its workers ready."""
     file = folder / "fleet.toml"
     file.write_text(text)
     runtime = Path(os.environ["ZYGOTE_RUNTIME_DIR"])
@@ -99,15 +104,21 @@ async def under_manager(mode: str, folder: Path) -> AsyncIterator[tuple[Pids, li
         yield lambda: found, await targets(manager.socket, Settings.from_env())
 
 
-@contextlib.asynccontextmanager
-async def as_processes(mode: str, folder: Path) -> AsyncIterator[tuple[Pids, list[Target]]]:
-    """Cold processes: one a worker, or one for all workers."""
-    settings = Settings.from_env()
-    started: dict[str, asyncio.subprocess.Process] = {}
-    commands = {name: arguments(name) for name in [*WORKERS, *decoys()]}
+def processes_of(mode: str) -> dict[str, str]:
+    """What is started cold: one process a worker, or one for all workers."""
+    commands = {name: arguments(name) for name in WORKERS}
     if mode == "supervise":
         commands = {"supervise": "-m decnet.cli.app supervise --all"}
-        commands |= {name: arguments(name) for name in decoys()}
+    return commands | {name: arguments(name) for name in decoys()}
+
+
+@contextlib.asynccontextmanager
+async def as_processes(
+    commands: dict[str, str], folder: Path
+) -> AsyncIterator[tuple[Pids, list[Target]]]:
+    """Cold processes: name -> what comes after the interpreter."""
+    settings = Settings.from_env()
+    started: dict[str, asyncio.subprocess.Process] = {}
     with (folder / "log").open("ab") as log:
         try:
             for name, words in commands.items():
@@ -119,7 +130,7 @@ async def as_processes(mode: str, folder: Path) -> AsyncIterator[tuple[Pids, lis
                 )
                 if name in ("bus", "supervise"):
                     await _listens(settings.bus_socket)
-            found = [await _target(name, settings) for name in decoys()]
+            found = [await _target(name, settings) for name in commands if "decoy@" in name]
             await _answers(settings.api_host, settings.api_port)
             yield lambda: {n: p.pid for n, p in started.items() if p.returncode is None}, found
         finally:
@@ -198,8 +209,11 @@ async def measure(mode: str, given: argparse.Namespace, folder: Path) -> dict[st
     prepare()
     before = available_kib()
     began = time.monotonic()
-    way = under_manager if mode in BAKES else as_processes
-    async with way(mode, folder) as (pids, found):
+    if mode in BAKES:
+        way = under_manager(baked_by(mode), folder)
+    else:
+        way = as_processes(processes_of(mode), folder)
+    async with way as (pids, found):
         took = time.monotonic() - began
         await asyncio.sleep(SETTLE_SECONDS)
         idle = sums(pids(), before)
