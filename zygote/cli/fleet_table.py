@@ -22,6 +22,7 @@ class Line:
     Attributes:
         kind: worker, zygote, manager or total.
         percent: of one CPU, since the last look; None: not known.
+        zygote: what it is a copy of: a worker's zygote, a branch's parent.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Line:
     worker: WorkerState | None = None
     generation: int = 0
     percent: float | None = None
+    zygote: str = ""
 
 
 def note(census: Census) -> str:
@@ -44,11 +46,15 @@ def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> lis
     share = percents or {}
     manager, row = census.manager
     found = [
-        Line("worker", w.name, w.state, r, w, w.generation, share.get(w.pid or 0))
+        Line("worker", w.name, w.state, r, w, w.generation, share.get(w.pid or 0), w.zygote)
         for w, r in census.workers
     ]
     found += [
-        Line("zygote", f"zygote.{z.name}", z.state, r, None, z.generation, share.get(z.pid or 0))
+        Line(
+            *("zygote", f"zygote.{z.name}", z.state, r, None, z.generation),
+            percent=share.get(z.pid or 0),
+            zygote=z.parent,
+        )
         for z, r in census.zygotes
     ]
     state = "stopping" if manager.stopping else "ready"
@@ -133,7 +139,7 @@ LIMIT = Column(
     "LIMIT", lambda line: render.limit(line.worker.memory_max) if line.worker else "",
     right=True, drop=8,
 )  # fmt: skip
-ZYGOTE = Column("ZYGOTE", _of_worker("zygote"), drop=9)
+ZYGOTE = Column("ZYGOTE", lambda line: clean(line.zygote), drop=9)
 RECYCLES = Column("RECYCLES", _of_worker("recycles"), right=True, drop=11)
 GENERATION = Column("GEN", lambda line: str(line.generation or ""), right=True, drop=10)
 
@@ -165,7 +171,13 @@ def as_json(census: Census) -> dict[str, Any]:
             **_figures(row),
         },
         "zygotes": [
-            {"name": z.name, "state": z.state, "generation": z.generation, **_figures(each)}
+            {
+                "name": z.name,
+                "state": z.state,
+                "generation": z.generation,
+                "parent": z.parent,
+                **_figures(each),
+            }
             for z, each in census.zygotes
         ],
         "totals": census.totals(),
