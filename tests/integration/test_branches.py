@@ -208,3 +208,25 @@ async def test_branch_of_a_branch(tmp_path: Path) -> None:
         most, more = await zygote(manager, "most"), await zygote(manager, "more")
         assert most.parent == "more"
         assert most.modules > more.modules
+
+
+async def test_reload_bakes_a_new_branch_from_the_zygote_that_runs(tmp_path: Path) -> None:
+    head, added = FLEET.split("[zygote.more]")
+    async with branching(tmp_path, fleet=head + '[worker.low]\nrun = "./worker.py"\n') as manager:
+        await manager.start()
+        floor = await zygote(manager, "floor")
+        text = manager.file.read_text().partition("[worker.low]")[0]
+        # The second one comes from a branch that the same reload brings.
+        most = '[zygote.most]\nparent = "more"\npreload = ["json.tool"]\n'
+        manager.file.write_text(f"{text}{most}[zygote.more]{added}")
+        changes = await manager.reload()
+        assert {"zygote more: new, baking", "zygote most: new, baking"} <= set(changes)
+        more, most_now = await ready(manager, "more"), await ready(manager, "most")
+        assert (more.parent, most_now.parent) == ("floor", "more")
+        assert floor.modules < more.modules < most_now.modules
+        assert (await zygote(manager, "floor")).pid == floor.pid
+        whole = procfs.read_memory(more.pid)
+        assert whole
+        assert whole.uss_kib < 0.5 * whole.rss_kib  # 30 MB of strings are the parent's
+        await manager.spawn("high")
+        assert await manager.lines("high.txt") == ["True root more"]
