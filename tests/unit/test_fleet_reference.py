@@ -45,6 +45,22 @@ def test_reference_example_is_a_good_fleet(tmp_path: Path) -> None:
     assert fleet.warnings == ()
 
 
+def test_page_on_zygotes_shows_a_good_tree(tmp_path: Path) -> None:
+    text = (PAGE.parent / "zygotes.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    for name in ("__init__", "floor", "images", "video", "web", "resize", "cut"):
+        shop.joinpath(f"{name}.py").write_text("def main(): ...\ndef warm(): ...\n")
+    fleet = good_fleet(tmp_path, example)
+    assert [(spec.name, spec.parent) for spec in fleet.zygotes.values()] == [
+        ("floor", ""),
+        ("images", "floor"),
+        ("video", "images"),
+    ]
+    assert fleet.warnings == ()
+
+
 def test_reference_schema_has_the_model_s_keys_and_no_others() -> None:
     made = {"name", "place"}
     assert set(WorkerTable.model_fields) == {each.name for each in fields(WorkerSpec)} - made

@@ -98,7 +98,7 @@ class ZygoteTable(Table):
     parent: Text = key(
         "The zygote that this one is forked from: it has what that one imported, shares its pages, "
         "and imports more. It lives on when its parent ends, and has its parent's python, and its "
-        "env and path beside its own.",
+        "env and path beside its own. `zygotectl help zygotes` tells when that pays.",
         default="none: it starts from nothing",
         example='"floor"',
     )
@@ -109,7 +109,7 @@ class ZygoteTable(Table):
     warm: Functions = key(
         "Functions to call after the imports, without arguments, sync or async: they run the hot "
         "paths once, so that caches are filled and shared. They must leave no thread, connection "
-        "or running event loop behind. A clone of the zygote runs them beforehand, to see which "
+        "or running event loop behind. A clone of the zygote runs them once more, to see which "
         "code they enter, and ends."
     )
     env: Env = key(
