@@ -139,6 +139,7 @@ async def test_zygote_that_answers_nobody_is_replaced(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(zygote_module, "HUNG_SECONDS", 0.1)
     zygote = Zygote(Shop(), ZygoteSpec("floor"), 1)  # type: ignore[arg-type]
+    await zygote.start()
     answer = zygote.request(Packet(Kind.SPAWN, spawn_id=bytes(16)))
     async with asyncio.timeout(10):
         await killed.wait()

@@ -12,6 +12,7 @@ from zygote.audit import atexits
 
 @pytest.fixture(autouse=True)
 def recording() -> Iterator[None]:
+    atexits.RECORDED.clear()  # what another test's import registered
     atexits.record()
     yield
     atexits.stop()

@@ -15,6 +15,7 @@ from zygote.audit import environ, finals, imprints, known, mappings, owners, sdk
 from zygote.audit.atexits import Registration
 from zygote.audit.report import Finding, explain
 from zygote.audit.rules import TABLE
+from zygote.audit.state import Settings
 
 
 @pytest.fixture
@@ -234,3 +235,8 @@ def test_known_entries_say_why_and_what_to_do(library: known.Known) -> None:
     assert library.why and library.remedy
     assert library.modules or library.comms
     assert all(len(comm) <= 15 for comm in library.comms), "the kernel cuts names of threads"
+
+
+def test_audit_a_cheap_look_compares_with_a_thorough_one() -> None:
+    cheap, thorough = Settings.now(limits=False), Settings.now()
+    assert cheap.changes(thorough) == thorough.changes(cheap) == {}

@@ -68,7 +68,8 @@ class Settings(NamedTuple):
         if self.cpus != since.cpus:
             what = f"CPU affinity: {len(self.cpus)} CPUs (was {len(since.cpus)})"
             found["process-state", "affinity"] = what
-        for name, now, before in zip(_LIMITS, self.limits, since.limits, strict=True):
+        # Empty where a cheap look left them out.
+        for name, now, before in zip(_LIMITS, self.limits, since.limits, strict=False):
             if now != before:
                 found["process-state", name] = f"{name} {now} (was {before})"
         return found
