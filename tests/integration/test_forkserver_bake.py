@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.forkserver import BakeFailedError, MiniManager
 from zygote.bake.pipeline import STAGES
+from zygote.sys import procfs
 
 Make = Callable[..., MiniManager]
 
@@ -163,6 +164,30 @@ def test_warm_raised_has_the_traceback(make: Make) -> None:
     assert parts["code"] == "warm-raised"
     assert "in warm" in str(parts["traceback"])
     assert "zygote/bake" not in str(parts["traceback"])
+
+
+def test_warm_leaves_no_pile_of_garbage_behind(make: Make) -> None:
+    # 200,000 cycles of 0.2 KB, and a few objects among them that stay.
+    source = """
+import gc
+KEPT, AT_IMPORT = [], gc.isenabled()
+def warm():
+    for number in range(200_000):
+        cycle = [number] * 8
+        cycle.append(cycle)
+        if number % 500 == 0:
+            KEPT.append([number] * 8)
+"""
+    sizes = []
+    for warm in ((), ("floor:warm",)):
+        manager = make(floor=source)
+        manager.bake(preload=("floor",), warm=warm)
+        memory = procfs.read_memory(manager.process.pid)
+        assert memory
+        sizes.append(memory.uss_kib)
+    assert sizes[1] < sizes[0] + 10_000, sizes
+    code = "import floor, gc; print(len(floor.KEPT), floor.AT_IMPORT, gc.get_freeze_count() > 0)"
+    assert manager.spawn(code).read() == "400 False True"
 
 
 @pytest.mark.parametrize("entry", ["floor:nothing", "nowhere:warm", "floor:NUMBER"])

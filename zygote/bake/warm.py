@@ -8,10 +8,16 @@ First come the paths that every worker takes whatever it runs (`own`), then the 
 functions: `module:function`, called without arguments, sync or async. An async one gets a loop of
 its own, which is closed; afterwards the thread has no loop and none was ever set, as at the start
 of a program.
+
+The collector runs beside the fleet's functions, and only there. Garbage in cycles would else pile
+up until `collect`, and the little that outlives it would hold on to pages all over the pile: 9 MB
+of a zygote whose warm-up left 45,000 objects of it. Imports are over, so no order of theirs is
+lost.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +38,8 @@ def run(bake: Bake) -> str:
         UserCodeError: "warm-missing" (no such module or function), "warm-raised".
     """
     own(bake)
-    fleet(bake)
+    with _collecting():
+        fleet(bake)
     return f"{len(bake.spec.warm)} functions of the fleet" if bake.spec.warm else "own paths only"
 
 
@@ -95,6 +102,17 @@ def _find(bake: Bake, entry: str) -> Callable[[], Any]:
         place=bake.spec.place,
         hint=f'`warm` of [zygote.{bake.spec.name}] names functions as "module:function"',
     )
+
+
+@contextmanager
+def _collecting() -> Iterator[None]:
+    """Collect what the imports left, then let the collector run; off again afterwards."""
+    gc.collect()
+    gc.enable()
+    try:
+        yield
+    finally:
+        gc.disable()
 
 
 @contextmanager

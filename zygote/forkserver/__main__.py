@@ -47,7 +47,7 @@ def main() -> tuple[Order | None, Path | None]:
     Returns:
         In the zygote None; in a clone what it is to become, and the path that it came by.
     """
-    gc.disable()  # for good: see zygote.bake.collect and zygote.bake.freeze
+    gc.disable()  # for good, but for the warm-up: see zygote.bake.collect, warm and freeze
     options = _arguments()
     fds.close_others([0, 1, 2, options.link])
     try:
