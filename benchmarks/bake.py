@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support.about import about
 from zygote.fleet.model import ZygoteSpec
 from zygote.inspect import bakes
 from zygote.inspect.lone import environment
@@ -66,7 +66,7 @@ def main() -> int:
         tell=tell,
     )
     result = {
-        "python": platform.python_version(),
+        **about(),
         "floor": FLOOR,
         "floor_mb": rows[0].zygote_mb,
         "rounds": given.rounds,

@@ -31,7 +31,6 @@ import contextlib
 import csv
 import json
 import os
-import platform
 import signal
 import sys
 import time
@@ -45,6 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sqlalchemy import func, select
 
 from benchmarks.support import curves, unshared
+from benchmarks.support.about import about
 from decnet.db.engine import Database
 from decnet.db.tables import Log
 from decnet.run.__main__ import FLEET, all_ready, surroundings
@@ -313,9 +313,8 @@ def main() -> int:
     say(f"{len(looks)} looks in {file}, the picture in {png}")
     rows = drift(looks)
     if given.json:
-        about = {"python": platform.python_version(), "cores": os.cpu_count()}
         minutes = round(max(each.time for each in looks) / 60, 1)
-        print(json.dumps({**about, "minutes": minutes, "rows": rows_stored, "workers": rows}))
+        print(json.dumps({**about(), "minutes": minutes, "rows": rows_stored, "workers": rows}))
     else:
         show(rows)
     return 1 if any((row["unshared_gained"] or 0) > GOAL for row in rows) else 0

@@ -24,7 +24,6 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import signal
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support.about import about
 from decnet.db.engine import Database
 from decnet.load.crowd import Target, plan, send
 from decnet.load.fleet import targets
@@ -269,8 +269,7 @@ def main() -> int:
     result = {
         "modes": rows,
         "seconds": given.seconds,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
+        **about(),
     }
     if given.json:
         print(json.dumps(result))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support.about import about
 from zygote.inspect import bars, floor
 
 LAYERS = (
@@ -48,7 +49,7 @@ def main() -> int:
         bars.draw(found["layers"], given.plot)
     if given.json:
         result = {
-            "python": platform.python_version(),
+            **about(),
             "repeat": given.repeat,
             "compiled_while_measured": sum(len(each.compiled) for each in found.values()),
             **{mode: [asdict(layer) for layer in each.layers] for mode, each in found.items()},

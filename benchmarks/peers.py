@@ -34,7 +34,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import sys
 from pathlib import Path
@@ -44,6 +43,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.peers import ask, running, table, tree, venv
 from benchmarks.peers.kinds import PEERS, Peer, version
+from benchmarks.support.about import about
 
 
 def say(line: str) -> None:
@@ -87,11 +87,9 @@ def main() -> int:
         tree.end_all()
     result = {
         "n": given.n,
-        "python": platform.python_version(),
+        **about(),
         "floor": "benchmarks.peers.app",
         "rounds": given.rounds,
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
         "load": round(os.getloadavg()[2], 1),
         "peers": rows,
     }

@@ -26,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support.about import about
 from benchmarks.support.regrtest import Runner, differences
 from zygote.fleet.model import ZygoteSpec
 from zygote.inspect.lone import LoneZygote, environment
@@ -130,7 +131,7 @@ def run(
         rows = [compare(module, cold, baked) for module in modules]
         skipped = [stage["name"] for stage in zygote.baked["skipped"]]
     return {
-        "python": platform.python_version(),
+        **about(),
         "floor": list(preload),
         "skipped_stages": skipped,
         "seconds": round(time.monotonic() - began, 1),

@@ -19,7 +19,6 @@ import argparse
 import gc
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support.about import about
 from zygote.fleet.model import ZygoteSpec
 from zygote.inspect.lone import LoneZygote
 
@@ -133,9 +133,7 @@ def measure(floor: str, n: int) -> dict[str, Any]:
         "floor": floor,
         "modules": report.get("modules"),
         "spawn_path": report.get("spawn_path"),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "cores": os.cpu_count(),
+        **about(),
         "compiled": not sys.flags.dont_write_bytecode or "PYTHONDONTWRITEBYTECODE removed",
     }
 

@@ -30,7 +30,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import resource
 import signal
 import subprocess
@@ -43,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import asyncssh
 
+from benchmarks.support.about import about
 from benchmarks.support.chaos_watch import count_fds
 from decnet.decoys.catalogue import worker_name
 from decnet.load import deeds
@@ -148,7 +148,7 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     result["answered"] = rounds[0]["answered"]
     result["leaked"] = [line for each in rounds for line in each["left"]]
     result["processes_left"] = len(procfs.read_children(os.getpid()) or ())
-    result |= {"python": platform.python_version(), "cores": os.cpu_count()}
+    result |= about()
     return result
 
 

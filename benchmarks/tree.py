@@ -24,7 +24,6 @@ import asyncio
 import contextlib
 import json
 import os
-import platform
 import re
 import statistics
 import sys
@@ -38,6 +37,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.fleet import MB, Pids, as_processes, available_kib, sums, under_manager
+from benchmarks.support.about import about
 from decnet.run.__main__ import FLEET, arguments, surroundings
 from decnet.run.prepare import prepare
 from zygote.client.api import Client
@@ -234,8 +234,7 @@ def main() -> int:
             os.environ.update(saved)
     result = {
         "modes": [median(found) for found in rows.values()],
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
+        **about(),
         "load_before": load,
         "date": datetime.now(UTC).date().isoformat(),
     }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.support import chaos_blows
+from benchmarks.support.about import about
 from benchmarks.support.chaos_watch import Watch, count_fds
 from decnet.load.crowd import Tally
 from decnet.load.outcome import Outcome
@@ -103,8 +102,7 @@ def report(
         "rate": given.rate,
         "quick_bake": given.quick_bake,
         "not_done": not_done(given, faults),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
+        **about(),
     }  # fmt: skip
 
 
