@@ -56,6 +56,12 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rounds", type=int, default=100, help="rounds of work (default 100)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=2,
+        help="rows at a time (default 2; 1: `seconds` is undisturbed)",
+    )
     parser.add_argument("--last", action="store_true", help="the default bake only")
     given = parser.parse_args()
     rows = bakes.compare(
@@ -63,6 +69,7 @@ def main() -> int:
         environment(SPEC),
         bakes.chosen(SPEC, ["last"] if given.last else []),
         WORKED.replace("{rounds}", str(given.rounds)),
+        jobs=given.jobs,
         tell=tell,
     )
     result = {

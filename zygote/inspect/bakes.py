@@ -15,6 +15,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ def compare(
     *,
     output: int = 2,
     parent: LoneZygote | None = None,
+    jobs: int = 1,
     tell: Callable[[str, str], None] = lambda _row, _what: None,
 ) -> list[Row]:
     """Bake and measure, row by row.
@@ -144,46 +146,54 @@ def compare(
     Args:
         work: code of a worker that makes the file {mark!r} when it is done; "": none.
         output, parent: as `LoneZygote`; of a branch its parent is baked whole in every row.
+        jobs: so many rows at a time: sooner done, and the figures are the same but for `seconds`.
         tell: called with the row and what is being done about it.
     Raises:
         ZygoteError: a bake or a worker failed.
     """
-    found = []
-    for name, stages in rows.items():
-        tell(name, "baking")
-        row_spec = replace(spec, bake=stages)
 
-        def progress(stage: str, detail: str, name: str = name) -> None:
+    def measure(name: str) -> Row:
+        tell(name, "baking")
+
+        def progress(stage: str, detail: str) -> None:
             tell(name, f"baking: {stage} {detail}".rstrip())
 
+        row_spec = replace(spec, bake=rows[name])
         began = time.monotonic()
-        with (
-            tempfile.TemporaryDirectory(prefix="zygote-bakes-") as folder,
-            LoneZygote(row_spec, env, output=output, tell=progress, parent=parent) as zygote,
-        ):
+        with LoneZygote(row_spec, env, output=output, tell=progress, parent=parent) as zygote:
             seconds = time.monotonic() - began
-            mark = Path(folder) / "mark"
+            return _measured(name, zygote, seconds, work, lambda: tell(name, "measuring"))
 
-            def private(code: str, mark: Path = mark, zygote: LoneZygote = zygote) -> float:
-                filled = code.replace("{mark!r}", repr(str(mark)))
-                return round(zygote.measure(filled, mark, PATIENCE).uss_kib * MB, 2)
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(measure, rows))
 
-            # The first worker also maps pages of libraries that nobody had touched before.
-            private(_IDLE)
-            figures = procfs.read_memory(zygote.pid)
-            assert figures is not None
-            tell(name, "measuring")
-            found.append(
-                Row(
-                    name=name,
-                    idle_mb=private(_IDLE),
-                    gc_mb=private(_GC),
-                    worked_mb=private(work) if work else None,
-                    zygote_mb=round(figures.rss_kib * MB, 1),
-                    seconds=round(seconds, 2),
-                    skipped=tuple(
-                        each["name"] for each in zygote.baked["skipped"] if each["name"] in stages
-                    ),
-                )
-            )
-    return found
+
+def _measured(
+    name: str, zygote: LoneZygote, seconds: float, work: str, tell: Callable[[], None]
+) -> Row:
+    """Its workers, one after the other."""
+    with tempfile.TemporaryDirectory(prefix="zygote-bakes-") as folder:
+        mark = Path(folder) / "mark"
+
+        def private(code: str) -> float:
+            filled = code.replace("{mark!r}", repr(str(mark)))
+            return round(zygote.measure(filled, mark, PATIENCE).uss_kib * MB, 2)
+
+        # The first worker also maps pages of libraries that nobody had touched before.
+        private(_IDLE)
+        figures = procfs.read_memory(zygote.pid)
+        assert figures is not None
+        tell()
+        return Row(
+            name=name,
+            idle_mb=private(_IDLE),
+            gc_mb=private(_GC),
+            worked_mb=private(work) if work else None,
+            zygote_mb=round(figures.rss_kib * MB, 1),
+            seconds=round(seconds, 2),
+            skipped=tuple(
+                each["name"]
+                for each in zygote.baked["skipped"]
+                if each["name"] in (zygote.spec.bake or ())
+            ),
+        )
