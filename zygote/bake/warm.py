@@ -38,9 +38,11 @@ def run(bake: Bake) -> str:
         UserCodeError: "warm-missing" (no such module or function), "warm-raised".
     """
     own(bake)
+    if not bake.spec.warm:
+        return "own paths only"
     with _collecting():
         fleet(bake)
-    return f"{len(bake.spec.warm)} functions of the fleet" if bake.spec.warm else "own paths only"
+    return f"{len(bake.spec.warm)} functions of the fleet"
 
 
 def fleet(bake: Bake) -> None:
