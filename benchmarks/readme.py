@@ -37,6 +37,7 @@ def figures() -> str:
         tables.bake(read("bake")),
         ["![What each stage of the bake saves](benchmarks/results/bake.png)"],
         tables.spawn(read("spawn")),
+        tables.tree(read("tree")),
         tables.regression(read("regression")),
         tables.chaos(read("chaos")),
         tables.thousand(read("thousand")),

@@ -12,7 +12,11 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from benchmarks.peers.table import name_of, requirements
 
@@ -48,17 +52,40 @@ def make() -> dict[str, str]:
     inside = Path(sysconfig.get_path("purelib", vars={"base": str(VENV)}))
     (inside / "floor.pth").write_text(f"import site; site.addsitedir({site!r})\n")
     pip = [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    constraints = VENV / "constraints.txt"
+    constraints.write_text("\n".join(_of_the_floor(project["project"]["name"])) + "\n")
     failed: dict[str, str] = {}
     for each in wanted:
         _say(f"installing {each}")
-        # The lock as constraint: no peer may bring another version of what the floor has.
-        if why := _run([*pip, "-c", str(ROOT / "requirements.lock"), each]):
+        # No peer may bring another version of what the floor has.
+        if why := _run([*pip, "-c", str(constraints), each]):
             failed[name_of(each)] = f"not available: {why}"
     versions = {name_of(each): "" for each in wanted} | failed
     for name in versions:
         versions[name] = versions[name] or _version(name)
     ready.write_text(json.dumps({"stamp": stamp, "versions": versions}))
     return versions | ours
+
+
+def _of_the_floor(name: str) -> list[str]:
+    """`package==version` of all that the project itself needs, as installed."""
+    found: dict[str, str] = {}
+    left = [name]
+    while left:
+        package = canonicalize_name(left.pop())
+        try:
+            here = metadata.distribution(package)
+        except metadata.PackageNotFoundError:  # for another platform
+            continue
+        if package in found:
+            continue
+        found[package] = f"{package}=={here.version}"
+        for line in here.requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                left.append(requirement.name)
+    found.pop(canonicalize_name(name))
+    return sorted(found.values())
 
 
 def compile_app() -> None:

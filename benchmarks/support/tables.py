@@ -175,3 +175,30 @@ def audit(found: Result) -> list[str]:
         "audit` names the variable that stops them. "
         "`.venv/bin/python benchmarks/audit_popular.py`",
     ]
+
+
+def tree(found: Result) -> list[str]:
+    """Sniffer and probe, which need scapy, in four arrangements."""
+    labels = {
+        "tree": "**a branch of the floor, as shipped**",
+        "flat": "a second zygote from nothing",
+        "one": "one floor for all, scapy in every worker's address space",
+        "cold": "the two as cold processes",
+    }
+    return [
+        "| two of eighteen workers need scapy; they live on … | the fleet, idle | the branch or "
+        "second zygote alone |",
+        "|---|---:|---:|",
+        *(
+            f"| {labels[mode['mode']]} | {mode['whole_mb']:.0f} | {_alone(mode)} |"
+            for mode in found["modes"]
+        ),
+        "",
+        "MB, no decoys. `.venv/bin/python benchmarks/tree.py`; when a branch pays: `zygotectl help "
+        "zygotes`.",
+    ]
+
+
+def _alone(mode: Result) -> str:
+    packet = mode["zygotes"].get("packet")
+    return f"{packet['alone_mb']:.0f}" if packet else "–"
