@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN = "<!-- figures: written by `make bench`, from benchmarks/results/ -->"
 END = "<!-- /figures -->"
+OTHER_SIZES = ("peers-8", "peers-128")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -28,12 +29,17 @@ def read(name: str) -> dict[str, Any]:
     return found
 
 
+def is_there(name: str) -> bool:
+    """Whether it was measured."""
+    return (RESULTS / f"{name}.json").exists()
+
+
 def figures() -> str:
     """The block between the marks, in Markdown."""
     parts = [
         tables.fleet(read("fleet")),
         tables.drift(read("drift")),
-        tables.peers(read("peers-32"), [read("peers-8"), read("peers-128")]),
+        tables.peers(read("peers-32"), [read(name) for name in OTHER_SIZES if is_there(name)]),
         tables.bake(read("bake")),
         ["![What each stage of the bake saves](benchmarks/results/bake.png)"],
         tables.spawn(read("spawn")),

@@ -47,12 +47,14 @@ def _mode(mode: Result) -> str:
 def drift(found: Result) -> list[str]:
     """What became of the sharing."""
     workers = [each for each in found["workers"] if "decoy" not in each["worker"]]
-    gained = max(workers, key=lambda each: each["unshared_gained"])
+    gained = sorted(workers, key=lambda each: each["unshared_gained"])
     stored = max(workers, key=lambda each: each["fresh_gained"])
+    middle, most = gained[len(gained) // 2], gained[-1]
     return [
-        f"**It stays shared.** From minute one to minute {found['minutes']:.0f} of steady load no "
-        f"worker un-shared more than {gained['unshared_gained'] / 1e6:.2f} MB of the floor "
-        f"(`{gained['worker']}`); what workers stored themselves grew by up to "
+        f"**It stays shared.** From minute one to minute {found['minutes']:.0f} of steady load "
+        f"the median worker un-shared {middle['unshared_gained'] / 1e6:.2f} MB of the floor, the "
+        f"most was {most['unshared_gained'] / 1e6:.1f} MB (`{most['worker']}`). What workers stored "
+        "themselves grew by up to "
         f"{stored['fresh_gained'] / 1e6:.1f} MB (`{stored['worker']}`). "
         f"`.venv/bin/python benchmarks/drift.py --minutes {found['minutes']:.0f}`",
         "",
@@ -77,7 +79,8 @@ def peers(found: Result, others: list[Result]) -> list[str]:
 
 
 def _ours(found: Result) -> str:
-    rows = {each["peer"]: each["worked_mb"] for each in found["peers"] if each["worked_mb"]}
+    measured = [each for each in found["peers"] if each.get("worked_mb")]
+    rows = {each["peer"]: each["worked_mb"] for each in measured}
     ours = rows.pop("zygote")
     best = min(rows, key=rows.__getitem__)
     return f"ours {ours:.0f} MB worked, next {best} {rows[best]:.0f}"
@@ -85,7 +88,7 @@ def _ours(found: Result) -> str:
 
 def _peer(each: Result) -> str:
     name = "**ours**" if each["peer"] == "zygote" else f"{each['peer']} ({each['note']})"
-    if each["idle_mb"] is None:
+    if each.get("idle_mb") is None:
         return f"| {name} | – | – | – | – |"
     crash = "–" if each["crash_ready_ms"] is None else f"{each['crash_ready_ms']:.0f} ms"
     private = f"{each['private_worked_mb']:.1f}"
