@@ -53,8 +53,8 @@ def drift(found: Result) -> list[str]:
     return [
         f"**It stays shared.** From minute one to minute {found['minutes']:.0f} of steady load "
         f"the median worker un-shared {middle['unshared_gained'] / 1e6:.2f} MB of the floor, the "
-        f"most was {most['unshared_gained'] / 1e6:.1f} MB (`{most['worker']}`). What workers stored "
-        "themselves grew by up to "
+        f"most was {most['unshared_gained'] / 1e6:.1f} MB (`{most['worker']}`). What workers "
+        "stored themselves grew by up to "
         f"{stored['fresh_gained'] / 1e6:.1f} MB (`{stored['worker']}`). "
         f"`.venv/bin/python benchmarks/drift.py --minutes {found['minutes']:.0f}`",
         "",
