@@ -130,7 +130,7 @@ def test_run_ctrl_z_waits_for_a_program_that_tidies_up_first(cli: Cli) -> None:
         "    time.sleep(0.3); print('tidied', flush=True); os.kill(os.getpid(), signal.SIGSTOP)\n"
         "    print('back', flush=True); sys.exit(5)\n"
         "signal.signal(signal.SIGTSTP, tidy)\n"
-        "print('set', flush=True)\n"
+        "os.write(1, b'set\\n')\n"
         "while True: time.sleep(0.02)"
     )
     with cli.terminal("run", "--", "-c", code) as terminal:
@@ -146,7 +146,7 @@ def test_run_ctrl_z_waits_for_a_program_that_tidies_up_first(cli: Cli) -> None:
 
 def test_run_ctrl_z_ignored_by_the_program_stops_nobody(cli: Cli) -> None:
     code = LOOP + (
-        "signal.signal(signal.SIGTSTP, signal.SIG_IGN)\nprint('set', flush=True)\n"
+        "signal.signal(signal.SIGTSTP, signal.SIG_IGN)\nos.write(1, b'set\\n')\n"
         "print('read', input(), flush=True)"
     )
     with cli.terminal("run", "--", "-c", code) as terminal:
@@ -181,7 +181,7 @@ def test_run_stopped_and_killed_leaves_nothing(cli: Cli) -> None:
 def test_run_window_size_change_arrives(cli: Cli) -> None:
     code = LOOP + (
         "def told(*_):\n    print('now', *os.get_terminal_size(), flush=True)\n"
-        "signal.signal(signal.SIGWINCH, told)\nprint('set', flush=True)\n"
+        "signal.signal(signal.SIGWINCH, told)\nos.write(1, b'set\\n')\n"
         "deadline = time.monotonic() + 30\n"
         "while time.monotonic() < deadline: time.sleep(0.02)"
     )
