@@ -25,8 +25,6 @@ _VISIT: tuple[tuple[str, dict[str, str]], ...] = (
     ("command", {"command": "id", "session_id": "warm", "user": "root"}),
     ("session_recorded", {"session_id": "warm", "duration_s": "1", "commands": "1"}),
 )
-ROUNDS = 12
-"""So often must a function run before the interpreter has specialised it."""
 
 
 async def rehearse(folder: Path, rounds: int = 0) -> None:
@@ -44,7 +42,7 @@ async def rehearse(folder: Path, rounds: int = 0) -> None:
     ):
         collector = collect.Collector(collecting)
         await collector.resume()
-        for number in range(rounds or warming.rounds(ROUNDS)):
+        for number in range(rounds or warming.rounds()):
             _write_visit(settings.spool_dir / "warm.log", f"192.0.2.{number % 3}")
             while await collector.tick():
                 pass

@@ -10,9 +10,6 @@ from pathlib import Path
 from decnet.collect.rfc5424 import INFO
 from decnet.decoys.journal import make_line
 
-ROUNDS = 12
-"""So often must a function run before the interpreter has specialised it."""
-
 _SHA = "ab" * 32
 _EVENTS: tuple[tuple[str, dict[str, str]], ...] = (
     ("tls_client_hello", {"ja3": "a", "ja4": "b"}),

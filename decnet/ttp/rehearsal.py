@@ -32,7 +32,6 @@ _VISIT: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("http", "request", {"method": "GET", "path": "/.env", "query": "a=%27", "status": "404"}),
     ("ssh", "download_attempt", {"url": "http://198.51.100.7/x"}),
 )
-ROUNDS = 12
 
 
 async def rehearse(folder: Path) -> None:
@@ -44,7 +43,7 @@ async def rehearse(folder: Path) -> None:
     async with open_context("ttp", settings, notifies=False) as ctx:
         tagger = Tagger(ctx, TtpSettings())
         await tagger.start()
-        for number in range(rounds(ROUNDS)):
+        for number in range(rounds()):
             await ctx.write(functools.partial(_visit, number=number))
             while await tagger.tick(everything=True):
                 pass

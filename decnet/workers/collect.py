@@ -254,7 +254,7 @@ async def rehearse(folder: Path) -> None:
         collector = Collector(ctx, options.files)
         await collector.resume()
         async with open_inlet(ctx, options, lambda: None):
-            for number in range(rounds(rehearsal.ROUNDS)):
+            for number in range(rounds()):
                 rehearsal.write_round(settings.spool_dir / "warm.log", number)
                 if options.stream_socket.exists():  # not where the folder's path is too long
                     await rehearsal.send_stream(options.stream_socket)

@@ -30,7 +30,6 @@ from zygote.sys import malloc
 _MANY = 1 << 29
 """References that nobody counts down, below what any version takes for immortal."""
 _WORD = 8
-_CODE_IN_FUNCTION_MOST = 256
 
 
 class Layout(NamedTuple):
@@ -54,9 +53,8 @@ def layout() -> Layout | str:
     function = _specimen()
     offsets = [
         offset
-        for offset in range(0, _CODE_IN_FUNCTION_MOST, _WORD)
-        if offset < type(function).__basicsize__
-        and _word(id(function) + offset).value == id(function.__code__)
+        for offset in range(0, type(function).__basicsize__, _WORD)
+        if _word(id(function) + offset).value == id(function.__code__)
     ]
     items = tuple.__basicsize__
     pair = (object(), object())

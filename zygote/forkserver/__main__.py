@@ -67,7 +67,7 @@ def branch(order: Order, path: Path) -> Order | None:
     What was inherited is frozen: the stages see and change what is new.
 
     Returns:
-        As `main`.
+        In the branch None, when its manager hung up; in a clone of it what that is to become.
     """
     link_fd, log = order.fds
     os.dup2(log, 1)
