@@ -162,12 +162,14 @@ async def test_deaths_of_many_cost_one_look_at_the_machine(monkeypatch: pytest.M
         made.append(children.add(child))
     for child in made:
         children.kill(child)
+    for child in made:  # all before the loop looks: how fast the kernel kills is not in question
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
     for child in made:
         async with asyncio.timeout(20):
             await child.ended
     reaper.close()
     assert {pid for pids in looks for pid in pids} == {child.pid for child in made}
-    assert len(looks) <= MANY // 2, "together, not each for itself"
+    assert len(looks) <= MANY // 10, "together, not each for itself"
 
 
 async def test_manager_takes_all_descriptors_and_gives_workers_their_own_limit(make: Make) -> None:

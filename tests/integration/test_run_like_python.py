@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipapp
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +28,10 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniManager]:
 
 
 @pytest.fixture
-def bench(manager: MiniManager, tmp_path: Path) -> Bench:
-    return Bench(tmp_path / "bench", manager)
+def bench(manager: MiniManager) -> Iterator[Bench]:
+    # pytest's own folders may be too long for a UNIX socket in the program's TMPDIR, see unix(7).
+    with tempfile.TemporaryDirectory(prefix="zygote-") as folder:
+        yield Bench(Path(folder) / "bench", manager)
 
 
 @pytest.fixture(scope="module")
