@@ -37,7 +37,7 @@ def parts_of(workers: Workers, folder: Path) -> Parts:
         zygotes=Zygotes(nothing, workers.fleet.zygotes),
         state=StateFiles(folder / "state", lambda line: None), leaves=nothing, logs=nothing,
         house=House("test", "/r", "/r/n", {}), find=workers.find, is_needed=workers.is_needed,
-        retry_notify=lambda: None, pace=Pace(0), groups=Groups(),
+        retry_notify=lambda: None, pace=Pace(0), groups=Groups(), freshness=nothing,
     )  # fmt: skip
 
 

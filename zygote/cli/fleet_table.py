@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zygote.cli import render
+from zygote.cli.context import current
 from zygote.cli.render import STATES, Column
 from zygote.cli.text import clean
 from zygote.client.memory import Census, Row
@@ -23,6 +24,7 @@ class Line:
         kind: worker, zygote, manager or total.
         percent: of one CPU, since the last look; None: not known.
         zygote: what it is a copy of: a worker's zygote, a branch's parent.
+        outdated: it is older than the code on disk.
     """
 
     kind: str
@@ -33,12 +35,18 @@ class Line:
     generation: int = 0
     percent: float | None = None
     zygote: str = ""
+    outdated: bool = False
 
 
 def note(census: Census) -> str:
     """What stands below the table."""
     count = sum(row.estimated for row in census.rows())
-    return f"{NOTE}; ~: estimated, of {count} processes (ps --exact)" if count else NOTE
+    text = f"{NOTE}; ~: estimated, of {count} processes (ps --exact)" if count else NOTE
+    old = [zygote.outdated for zygote, _ in census.zygotes if zygote.outdated]
+    old += [worker.outdated for worker, _ in census.workers if worker.outdated]
+    if old:
+        text = f"*: older than {clean(old[0])} ({current.program} reload)\n{text}"
+    return text
 
 
 def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> list[Line]:
@@ -46,7 +54,10 @@ def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> lis
     share = percents or {}
     manager, row = census.manager
     found = [
-        Line("worker", w.name, w.state, r, w, w.generation, share.get(w.pid or 0), w.zygote)
+        Line(
+            *("worker", w.name, w.state, r, w, w.generation, share.get(w.pid or 0), w.zygote),
+            outdated=bool(w.outdated),
+        )
         for w, r in census.workers
     ]
     found += [
@@ -54,6 +65,7 @@ def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> lis
             *("zygote", f"zygote.{z.name}", z.state, r, None, z.generation),
             percent=share.get(z.pid or 0),
             zygote=z.parent,
+            outdated=bool(z.outdated),
         )
         for z, r in census.zygotes
     ]
@@ -141,7 +153,10 @@ LIMIT = Column(
 )  # fmt: skip
 ZYGOTE = Column("ZYGOTE", lambda line: clean(line.zygote), drop=9)
 RECYCLES = Column("RECYCLES", _of_worker("recycles"), right=True, drop=11)
-GENERATION = Column("GEN", lambda line: str(line.generation or ""), right=True, drop=10)
+GENERATION = Column(
+    "GEN", lambda line: f"{line.generation or ''}{'*' * line.outdated}", right=True, drop=10,
+    style=lambda line: "yellow" if line.outdated else "",
+)  # fmt: skip
 
 PS = (NAME, STATE, READY, PID, AGE, RESTARTS, *MEMORY, CPU, LIMIT, ZYGOTE, GENERATION, RECYCLES)
 TOP = (NAME, STATE, PID, AGE, RESTARTS, *MEMORY, PERCENT, CPU, LIMIT, ZYGOTE, GENERATION)
@@ -176,6 +191,7 @@ def as_json(census: Census) -> dict[str, Any]:
                 "state": z.state,
                 "generation": z.generation,
                 "parent": z.parent,
+                "outdated": z.outdated,
                 **_figures(each),
             }
             for z, each in census.zygotes
@@ -196,6 +212,7 @@ def _worker_json(worker: WorkerState, row: Row) -> dict[str, Any]:
         "limits_enforced": worker.limits_enforced,
         "zygote": worker.zygote,
         "generation": worker.generation,
+        "outdated": worker.outdated,
         "spawn_ms": worker.spawn_ms,
         "ready_ms": worker.ready_ms,
         "status": worker.status,

@@ -93,6 +93,7 @@ def show_zygote(zygote: ZygoteState, row: Row) -> None:
     render.lines([
         ("pid", str(zygote.pid or ""), ""),
         ("forked from", zygote.parent, ""),
+        ("outdated", outdated(zygote), "yellow"),
         ("baked", baked, ""),
         ("spawn path", zygote.spawn_path, ""),
         ("stages", "\n".join(zygote.stages), "dim"),
@@ -125,6 +126,7 @@ def show_worker(worker: WorkerState, row: Row) -> None:
         ("last end", ended(worker), ""),
         ("next start", in_future(worker.next_start_at), "yellow"),
         ("zygote", zygote_of(worker), ""),
+        ("outdated", outdated(worker), "yellow"),
         ("limit", limit(worker), "" if worker.limits_enforced else "yellow"),
         ("budget", budget(worker, row), ""),
         ("memory", memory(row), ""),
@@ -210,6 +212,11 @@ def ended(worker: WorkerState) -> str:
 def zygote_of(worker: WorkerState) -> str:
     """`floor, generation 2`."""
     return worker.zygote + (f", generation {worker.generation}" if worker.generation else "")
+
+
+def outdated(of: WorkerState | ZygoteState) -> str:
+    """The file on disk that is newer than what runs."""
+    return f"older than {of.outdated}: {current.program} reload" if of.outdated else ""
 
 
 def limit(worker: WorkerState) -> str:

@@ -45,6 +45,7 @@ class WorkerState:
     error: str = ""  # why failed or in backoff, one line
     hint: str = ""
     place: str = ""
+    outdated: str = ""  # a file on disk that is newer than what runs, "PATH" or "PATH and 2 more"
 
 
 @dataclass
@@ -65,6 +66,7 @@ class ZygoteState:
     log: str = ""
     error: str = ""
     hint: str = ""
+    outdated: str = ""  # a file on disk that is newer than what was imported
 
 
 @dataclass

@@ -16,6 +16,7 @@ import os
 import platform
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from zygote.bake import pipeline
 from zygote.bake.stage import Bake, Stage
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import ZygoteSpec
-from zygote.forkserver import preload, rehearse
+from zygote.forkserver import preload, prints, rehearse
 from zygote.forkserver.loop import Order, serve
 from zygote.forkserver.paths import NAMES, Path, choose
 from zygote.sys import fds, malloc, prctl
@@ -137,6 +138,7 @@ def _bake(link: Link, chosen: Callable[[], Path], *, inherits: bool = False) -> 
         return None
     body, passed = link.read_body(request)
     fds.close(passed)
+    began, inherited = time.time_ns(), frozenset(sys.modules) if inherits else frozenset()
     try:
         path = chosen()
         spec = _spec(request.head.kind, body)
@@ -167,8 +169,8 @@ def _bake(link: Link, chosen: Callable[[], Path], *, inherits: bool = False) -> 
         "spawn_path_reason": path.reason,
         "modules": len(sys.modules),
     }
-    _kept.extend((request, body, bake, report))
-    link.send(Packet(Kind.BAKED, body=json.dumps(report).encode()))
+    _kept.extend((request, body, bake, report, inherited))
+    _tell_baked(link, report, began, inherited)
     return path
 
 
@@ -205,6 +207,17 @@ def _fault(error: Exception) -> ZygoteError:
 def _tell(link: Link, stage: str, detail: str) -> None:
     body = json.dumps({"stage": stage, "detail": detail}).encode()
     link.send(Packet(Kind.PROGRESS, body=body))
+
+
+def _tell_baked(link: Link, report: dict[str, Any], began: int, inherited: frozenset[str]) -> None:
+    """The report, and which files it was made of."""
+    passed: tuple[int, ...] = ()
+    try:
+        passed = (prints.take(began, inherited),)
+    except OSError as error:
+        print(f"zygote: no fingerprints of its files: {error}", file=sys.stderr, flush=True)
+    link.send(Packet(Kind.BAKED, body=json.dumps(report).encode(), fds=passed))
+    fds.close(passed)
 
 
 def _tell_failed(link: Link, error: ZygoteError) -> None:

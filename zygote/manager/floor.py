@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from zygote.fleet.model import ZygoteSpec
 from zygote.manager.children import Child, Children, Program, start_program
 from zygote.manager.events import EventLog
+from zygote.manager.freshness import Freshness
 from zygote.manager.leaves import Leaf, Leaves
 from zygote.manager.logs import LogFiles
 from zygote.manager.state import StateFiles
@@ -38,6 +39,7 @@ class ZygoteShop:
         env: Mapping[str, str],
         spawn_path: str,
         nofile: tuple[int, int],
+        freshness: Freshness,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._children = children
@@ -48,6 +50,8 @@ class ZygoteShop:
         self._env = env
         self._spawn_path = spawn_path
         self._nofile = nofile
+        self.keep_prints = freshness.keep
+        self.look = freshness.look
         self._generations = state.read_generations()
 
     def start_zygote(self, spec: ZygoteSpec, generation: int, link: int) -> Child:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zygote.manager import request
 from zygote.manager.children import Children
 from zygote.manager.events import EventLog
+from zygote.manager.freshness import Freshness
 from zygote.manager.leaves import Leaves
 from zygote.manager.logs import LogFiles
 from zygote.manager.spawn import Spawner
@@ -42,3 +43,4 @@ class Parts:
     retry_notify: Callable[[], None]
     pace: Pace
     groups: Groups
+    freshness: Freshness

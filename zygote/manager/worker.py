@@ -20,6 +20,7 @@ from zygote.manager import recycle, request
 from zygote.manager.budget import Budget
 from zygote.manager.children import Child
 from zygote.manager.faults import is_transient, prepare_error
+from zygote.manager.freshness import Change, Generation, Print, file_of
 from zygote.manager.leaves import Leaf
 from zygote.manager.needs import Needs
 from zygote.manager.notify import microseconds
@@ -56,6 +57,7 @@ class Worker:
         self.pending: WorkerSpec | None = None
         self.generation = 0
         self.spawn_id = bytes(16)
+        self._file: Print | None = None
         self._parts = parts
         self._leaf: Leaf | None = None
         self._alarm = Alarm(parts.loop, lambda: self._fenced(self._rung))
@@ -115,6 +117,8 @@ class Worker:
         self._leaf = child.leaf
         self.generation = int(record.get("generation", 0))
         self.spawn_id = bytes.fromhex(record["spawn_id"])
+        file = record.get("file")
+        self._file = (file[0], file[1], file[2], file[3]) if file else None
         # One that had been told to end so that another could start is told, and counted, again.
         recycling = bool(record.get("recycling"))
         ready = self.unit.spec.type == "simple" or bool(record.get("ready")) or recycling
@@ -196,7 +200,21 @@ class Worker:
             error=blocked.message if blocked else unit.error,
             hint=blocked.hint if blocked else unit.hint,
             place=spec.place,
+            outdated=str(self.outdated or "") if self.child else "",
         )
+
+    @property
+    def generations(self) -> list[Generation]:
+        """Those that its processes are copies of."""
+        zygote, retiring = self.unit.spec.zygote, self.retiring
+        found = [(zygote, self.generation)] if self.unit.state in LIVE else []
+        return [*found, (zygote, retiring.identity[0])] if retiring else found
+
+    @property
+    def outdated(self) -> Change | None:
+        """How the code on disk differs from what its process runs."""
+        fresh = self._parts.freshness
+        return fresh.look((self.unit.spec.zygote, self.generation)) or fresh.look_at(self._file)
 
     def result(self, ok: bool, error: str = "", hint: str = "", code: str = "") -> Result:
         """What came of a verb. Without `error`, a failure is explained by the unit's own."""
@@ -295,6 +313,7 @@ class Worker:
                 "retiring": self.retiring.record if self.retiring else None,
                 "zygote": unit.spec.zygote,
                 "generation": self.generation,
+                "file": self._file,
                 "spec": worker_to_json(unit.spec),
             },
         )
@@ -451,6 +470,8 @@ class Worker:
     def _order(self) -> Order:
         parts, spec = self._parts, self.unit.spec
         self.spawn_id = os.urandom(16)
+        slot = parts.zygotes.slots.get(spec.zygote)
+        self._file = file_of(spec, slot.spec if slot else None)
         request.resolve_identity(spec)  # its errors come before anything is made
         self._leaf = parts.leaves.leaf("worker", spec.name, spec)
         for refused in self._leaf.unenforced if self._leaf else ():

@@ -17,6 +17,7 @@ from zygote.manager.adopt import Adoption
 from zygote.manager.children import Child, Children
 from zygote.manager.events import EventLog
 from zygote.manager.floor import ZygoteShop
+from zygote.manager.freshness import Freshness, Generation
 from zygote.manager.leaves import Leaves
 from zygote.manager.logs import Bounds, LogFiles
 from zygote.manager.notify import NotifyServer
@@ -74,9 +75,12 @@ class Works:
         if not self.leaves.enforced or self.leaves.why:
             events.emit("limits", "manager", detail=f"limits {self.leaves.summary}")
         self.state = StateFiles(runtime.state_dir, ground.state_trouble)
+        freshness = Freshness(runtime.path / "prints", loop.time, ground.state_trouble)
+        freshness.used = self._generations
         shop = ZygoteShop(
             children=children, events=events, leaves=self.leaves, logs=self.logs,
             state=self.state, env=ground.env, spawn_path=ground.spawn_path, nofile=ground.nofile,
+            freshness=freshness,
         )  # fmt: skip
         self.zygotes = Zygotes(shop, fleet.zygotes)
         ground.closers.callback(self.zygotes.close)
@@ -90,7 +94,7 @@ class Works:
             children=children, spawner=self.spawner, zygotes=self.zygotes, state=self.state,
             leaves=self.leaves, logs=self.logs, house=house, find=self.workers.find,
             is_needed=self.workers.is_needed, retry_notify=self._notify.retry,
-            pace=Pace(fleet.restart_rate), groups=Groups(),
+            pace=Pace(fleet.restart_rate), groups=Groups(), freshness=freshness,
         )  # fmt: skip
         self.workers.bind(self.parts)
         self.programs = Programs(self.parts)
@@ -157,6 +161,11 @@ class Works:
         failed = sum(unit.state is State.FAILED for unit in units)
         text = f"{len(units)} workers, {ready} ready"
         return f"{text}, {failed} failed" if failed else text
+
+    def _generations(self) -> set[Generation]:
+        """Those that a process of the fleet is, or is a copy of."""
+        running = {of for worker in self.workers.all() for of in worker.generations}
+        return running | {zygote.identity for zygote in self.zygotes.live()}
 
     def _heard(self, child: Child, message: dict[str, str]) -> None:
         worker = self.workers.find(child.name)

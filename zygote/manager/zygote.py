@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from zygote.errors import ZygoteError
 from zygote.fleet.model import ZygoteSpec
 from zygote.manager.children import Child
+from zygote.manager.freshness import Change, Generation
 from zygote.manager.link import Link
 from zygote.manager.policy import End
 from zygote.wire.messages import Kind, Packet
@@ -49,6 +50,14 @@ class Shop(Protocol):
 
     def kill(self, child: Child) -> None:
         """SIGKILL for a zygote."""
+        ...
+
+    def keep_prints(self, of: Generation, prints: int, parent: Generation | None) -> None:
+        """Keep which files a generation was made of; the descriptor stays the caller's."""
+        ...
+
+    def look(self, of: Generation) -> Change | None:
+        """How the disk differs from what a generation was made of."""
         ...
 
     def log_path(self, name: str) -> str:
@@ -130,6 +139,11 @@ class Zygote:
     def pid(self) -> int:
         """Of the zygote process."""
         return self.child.pid if self.child else 0
+
+    @property
+    def identity(self) -> Generation:
+        """Its name, and the number of its generation."""
+        return self.spec.name, self.generation
 
     @property
     def ready(self) -> bool:
@@ -223,6 +237,10 @@ class Zygote:
             self._last = (stage, detail)
         elif packet.kind is Kind.BAKED:
             self.report = json.loads(packet.body)
+            for prints in packet.fds:
+                parent = self.parent.identity if self.parent else None
+                self._shop.keep_prints(self.identity, prints, parent)
+                os.close(prints)
             if not self.baked.done():
                 self.baked.set_result(self.report)
         elif packet.kind is Kind.BAKE_FAILED:

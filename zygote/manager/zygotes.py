@@ -121,6 +121,7 @@ class Slot:
             modules=int(report.get("modules", 0)),
             stages=zygote.stage_lines() if zygote else [],
             findings=findings.lines(self.spec, report, workers, env),
+            outdated=str(self._shop.look(zygote.identity) or "") if zygote else "",
             log=self._shop.log_path(self.spec.name),
             error=self.error.message if self.error else "",
             hint=self.error.hint if self.error else "",

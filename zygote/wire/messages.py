@@ -5,7 +5,8 @@ go out, past tense comes back:
 
     manager -> zygote   Bake        body: see `forkserver`; no fds
     zygote -> manager   Progress    body: {"stage": str, "detail": str}; while it bakes
-    zygote -> manager   Baked       body: the bake's report (stages, modules, python, spawn path)
+    zygote -> manager   Baked       body: the bake's report (stages, modules, python, spawn path);
+                                    fd: a memfd, which files it was made of (`forkserver.prints`)
     zygote -> manager   BakeFailed  body: ZygoteError.as_dict() + {"traceback": str}; it then exits
     manager -> zygote   Spawn       body: a `SpawnRequest` as JSON, which only the CHILD parses
     manager -> zygote   Branch      no body; fds: a link, a log: the clone becomes a zygote on them
