@@ -16,12 +16,19 @@ from zygote.cli.app import drive
 if TYPE_CHECKING:
     from cyclopts import App
 
+HELP = "A honeypot as a fleet of workers on one baked floor: start it, watch it, ask who came."
 FLEET = Path(__file__).resolve().parent.parent / "fleet.toml"
 OWN = {
     "visits": "Show what the visitors did; with -f, live.",
     "attackers": "List who visited, and how they behave.",
     "identities": "List who is behind the addresses.",
     "campaigns": "List identities that work together.",
+    "credentials": "List the secrets that were tried.",
+    "export": "What was seen, for other tools: STIX, ATT&CK Navigator, CSV.",
+    "services": "List the services that decoys pretend, and their ports.",
+    "archetypes": "List the kinds of machine that a decky can be.",
+    "user": "Who may log in to the dashboard and the REST interface.",
+    "doctor": "Tell what is missing on this machine, for which worker, and the remedy.",
     "token": "Print a bearer token for the REST interface.",
     "deckies": "List the deckies: what is wanted of each, and how it is.",
     "mutate": "Ask for other services on deckies.",
@@ -48,13 +55,15 @@ TTP = {
 
 def extend(app: App) -> None:
     """Add the tenant's commands."""
+    app.help = HELP
     ttp = type(app)(name="ttp", help=TTP_HELP, group="Honeypot")
     for verb, text in TTP.items():
         module = "ttp_files" if verb in ("check", "backfill", "navigator", "stix") else "ttp"
         ttp.command(f"decnet.cli.{module}:{verb}", name=verb, help=text)
     app.command(ttp)
     for name, text in OWN.items():
-        app.command(f"decnet.cli.{name}:{name}", name=name, help=text, group="Honeypot")
+        module = {"archetypes": "services"}.get(name, name)
+        app.command(f"decnet.cli.{module}:{name}", name=name, help=text, group="Honeypot")
 
 
 def before_up() -> None:
@@ -66,10 +75,11 @@ def before_up() -> None:
 
 
 def main() -> int:
-    """The command `decnetctl`; returns its exit code."""
+    """The command `decnetctl`, also called `decnet`; returns its exit code."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    called = Path(sys.argv[0]).name
     return drive(
-        "decnetctl",
+        called if called == "decnet" else "decnetctl",
         __version__,
         default_fleet=lambda: FLEET,
         extend=extend,

@@ -67,7 +67,7 @@ def rules(*, as_json: Json = False) -> None:
         if line["expires_at"]:
             state += f" until {line['expires_at']:%m-%d %H:%M}"
         table.add_row(line["rule_id"], state, " ".join(line["techniques"]), printable(line["name"]))
-    _show(table, "no rule is loaded; start the worker: decnetctl start ttp" if not lines else "")
+    _show(table, "no rule is loaded; start the worker: decnetctl spawn ttp" if not lines else "")
 
 
 def tags(

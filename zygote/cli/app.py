@@ -166,14 +166,26 @@ def build_app(program: str, version: str, words: Sequence[str] = ()) -> App:
 
 
 def _dispatch(app: App, words: list[str]) -> int:
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, UnknownCommandError
 
     current_app.append(app)
     try:
         code = app.meta(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnknownCommandError as error:
+        raise _unknown(error.unused_tokens or [""], error.app or app) from None
     except CycloptsError as error:
         raise _usage(str(error)) from None
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _unknown(tokens: Sequence[str], app: App) -> ZygoteError:
+    """cyclopts would load every command, tables and all, only to say what is meant."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(tokens[0], [name for name in app if name[:1] != "-"], n=1)
+    return _usage(
+        f'unknown command "{tokens[0]}". ' + "".join(f'Did you mean "{c}"?' for c in close)
+    )
 
 
 def _usage(said: str) -> ZygoteError:

@@ -1,0 +1,1 @@
+"""What is missing on this machine, for which worker, and the remedy. Nothing is changed."""
