@@ -58,7 +58,7 @@ THIRD: dict[str, set[str]] = {
 }
 LAZY = (
     *("zygote.cli", "zygote.client", "zygote.fleet", "zygote.inspect"),
-    *("decnet.cli", "decnet.run"),
+    *("decnet.cli", "decnet.run", "decnet.doctor"),
 )
 """Client programs and one-shot tools: a late import is paid by nobody after a fork."""
 
