@@ -76,7 +76,8 @@ def _hint(step: Step, number: int, request: Request) -> str:
 
 def _session(request: Request) -> None:
     if request.session == "new":
-        os.setsid()
+        if os.getsid(0) != os.getpid():  # an exec'd worker leads one from its first moment on
+            os.setsid()
     elif request.session == "group":
         # Of the manager's session: with a parent in it, the group is no orphan, and can be stopped.
         os.setpgid(0, 0)

@@ -85,6 +85,9 @@ def _target(worker: WorkerState, every: list[WorkerState], zygotes: list[ZygoteS
     """A worker beside its zygote; or, where that is no more, beside a sibling."""
     assert worker.pid
     name, pid = worker.name, worker.pid
+    if not worker.zygote:
+        why = 'it is a process of its own (isolation = "exec"): it shares with nobody'
+        return Target(name, pid, None, "nobody", "", [why])
     zygote = next((zygote for zygote in zygotes if zygote.name == worker.zygote), None)
     same = zygote and zygote.pid and zygote.generation == worker.generation
     if zygote and zygote.pid and same and cow.is_fork(pid, zygote.pid):

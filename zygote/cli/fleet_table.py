@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zygote.cli import render
+from zygote.cli import layouts, render
 from zygote.cli.context import current
 from zygote.cli.render import STATES, Column
 from zygote.cli.text import clean
@@ -169,6 +169,7 @@ WIDE = (
         lambda line: render.milliseconds(line.worker.spawn_ms) if line.worker else "",
         right=True,
     ),
+    Column("LAYOUT", lambda line: layouts.cell(line.worker)),
     Column("LAST_END", _end),
     Column("STATUS", _of_worker("status")),
 )
@@ -196,6 +197,7 @@ def as_json(census: Census) -> dict[str, Any]:
             }
             for z, each in census.zygotes
         ],
+        "layouts": layouts.twins(worker for worker, _ in census.workers),
         "totals": census.totals(),
     }
 
@@ -211,6 +213,8 @@ def _worker_json(worker: WorkerState, row: Row) -> dict[str, Any]:
         "limit": worker.memory_max,
         "limits_enforced": worker.limits_enforced,
         "zygote": worker.zygote,
+        "isolation": worker.isolation,
+        "layout": worker.layout,
         "generation": worker.generation,
         "outdated": worker.outdated,
         "spawn_ms": worker.spawn_ms,

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from zygote.cli import render
+from zygote.cli import layouts, render
 from zygote.cli.context import current
 from zygote.cli.options import Json, Names
 from zygote.cli.render import STATES
@@ -31,24 +31,27 @@ def status(names: Names = [], /, *, as_json: Json = False) -> int:  # noqa: B006
 
     The exit code is 3 if a worker that was named does not run.
     """
-    census = asyncio.run(_look(names))
+    census, every = asyncio.run(_look(names))
     if as_json:
         sys.stdout.write(json.dumps(_as_json(census, bool(names))) + "\n")
     elif names:
         for number, (worker, row) in enumerate(census.workers):
             if number:
                 sys.stdout.write("\n")
-            show_worker(worker, row)
+            show_worker(worker, row, every)
     else:
         show_manager(census)
     down = names and any(worker.state not in _RUNNING for worker, _ in census.workers)
     return Exit.NOT_RUNNING if down else Exit.DONE
 
 
-async def _look(names: list[str]) -> Census:
+async def _look(names: list[str]) -> tuple[Census, list[WorkerState]]:
+    """The workers named, measured; and all workers."""
     async with await Client.connect(current.socket()) as manager:
-        workers = await manager.workers(names or None)
-        return take_census(await manager.status(), await manager.zygotes(), workers)
+        workers = every = await manager.workers(names or None)
+        if names:
+            every = await manager.workers()
+        return take_census(await manager.status(), await manager.zygotes(), workers), every
 
 
 def show_manager(census: Census) -> None:
@@ -70,6 +73,7 @@ def show_manager(census: Census) -> None:
         ("spawn path", spawn_paths(census), ""),
         ("spawns", str(manager.spawns), ""),
         ("workers", count(workers), ""),
+        ("layout twins", layouts.lines(workers), ""),
         ("memory", memory(row), ""),
         ("notices", "\n".join(manager.notices), "yellow"),
     ])  # fmt: skip
@@ -112,8 +116,8 @@ def shortened(findings: list[str]) -> list[str]:
     return [*findings[:FINDINGS], f"and {more} more: {current.program} audit tells them all"]
 
 
-def show_worker(worker: WorkerState, row: Row) -> None:
-    """One worker, with its last words."""
+def show_worker(worker: WorkerState, row: Row, every: list[WorkerState]) -> None:
+    """One worker, with its last words; `every` is all of the fleet."""
     since = f" for {ago(worker.since)}" if worker.since else ""
     render.heading(f"{worker.name} {worker.state}{since}", STATES.get(worker.state, "bold"))
     render.lines([
@@ -127,6 +131,7 @@ def show_worker(worker: WorkerState, row: Row) -> None:
         ("next start", in_future(worker.next_start_at), "yellow"),
         ("zygote", zygote_of(worker), ""),
         ("outdated", outdated(worker), "yellow"),
+        ("layout", layouts.of_worker(worker, every), ""),
         ("limit", limit(worker), "" if worker.limits_enforced else "yellow"),
         ("budget", budget(worker, row), ""),
         ("memory", memory(row), ""),
@@ -211,6 +216,8 @@ def ended(worker: WorkerState) -> str:
 
 def zygote_of(worker: WorkerState) -> str:
     """`floor, generation 2`."""
+    if worker.isolation == "exec":
+        return 'none: a process of its own (isolation = "exec")'
     return worker.zygote + (f", generation {worker.generation}" if worker.generation else "")
 
 

@@ -27,7 +27,9 @@ class WorkerState:
     started_at: float | None = None  # wall clock of this process's start
     restarts: int = 0  # automatic ones, since the manager first knew it
     recycles: int = 0  # because it was beyond max_private, since the manager first knew it
-    zygote: str = ""
+    zygote: str = ""  # that it is a copy of; "" for one that is started by exec
+    isolation: str = "none"  # none, exec or class:NAME, as configured
+    layout: str = ""  # of a copy: "NAME.GENERATION" of the exec whose address layout it has
     generation: int = 0
     spawn_ms: float | None = None  # from Spawn sent to the user's code about to run
     ready_ms: float | None = None  # from Spawn sent to READY

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from zygote.fleet import isolation
 from zygote.fleet.build import Merged
 from zygote.fleet.model import WorkerSpec, ZygoteSpec
 from zygote.fleet.modules import Finder
@@ -77,6 +78,7 @@ def check_worker(spec: WorkerSpec, merged: Merged, problems: Problems) -> None:
             place("rlimits", "nofile"), "too few open files for a Python process to start"
         )
     _check_rights(spec, warn)
+    isolation.warn(spec, warn)
     _check_env(spec, merged, problems)
     cpus = os.cpu_count() or 1
     if spec.cpu_affinity and min(spec.cpu_affinity) >= cpus:
@@ -178,7 +180,7 @@ def _check_env(spec: WorkerSpec, merged: Merged, problems: Problems) -> None:
     for name in merged.values.get("env", {}):
         if name in MANAGERS_VARIABLES:
             problems.warn(merged.place("env", name), "the manager sets it; this value is not used")
-        elif name.startswith(LATE_VARIABLES):
+        elif name.startswith(LATE_VARIABLES) and spec.is_copy:
             problems.warn(
                 merged.place("env", name),
                 "it is read when an interpreter starts, and this one runs already: set it in "

@@ -69,6 +69,9 @@ Functions = Annotated[
 Run = Annotated[
     tuple[str, str], PlainValidator(targets.run), Kind("module, function or file", '"app.web:main"')
 ]
+Isolation = Annotated[
+    str, PlainValidator(values.isolation), Kind('"none", "class:NAME" or "exec"', '"exec"')
+]
 Flag = Annotated[bool, Kind("true or false", "true")]
 Readiness = Annotated[Literal["simple", "notify"], Kind('"simple" or "notify"', '"notify"')]
 Restart = Annotated[

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zygote.errors import ZygoteError
-from zygote.fleet import checks, values, where
+from zygote.fleet import checks, isolation, values, where
 from zygote.fleet.build import Builder, Layer, Merged, merge
 from zygote.fleet.explain import unknown_table, validate
 from zygote.fleet.locate import Path as Place
@@ -159,7 +159,8 @@ class _Check:
             raw = self.data["defaults"]
             given, broken = validate(WorkerTable, raw, ("defaults",), self.problems)
             defaults = Layer(("defaults",), given, broken)
-        shared = self.zygotes.get(_DEFAULT_ZYGOTE)
+        named = dict(self.zygotes)
+        shared = named.get(_DEFAULT_ZYGOTE)
         if len(self.zygotes) == 1:
             (shared,) = self.zygotes.values()
         for name, layer in layers.items():
@@ -167,10 +168,10 @@ class _Check:
             template = layers.get(stem + at) if at and instance else None
             merged = merge([defaults, template, layer] if template else [defaults, layer])
             self.merged[name] = merged
-            spec = builder.worker(name, merged, self.zygotes, shared)
+            spec = builder.worker(name, merged, named, shared)
             if spec is None:
                 continue
-            self.specs[name] = spec
+            self.specs[name] = spec = isolation.place(spec, self.zygotes)
             checks.check_worker(spec, merged, self.problems)
             checks.check_umask(spec, merged, self.problems)
             checks.check_run(spec, merged, self.zygotes[spec.zygote], self.problems)
@@ -188,9 +189,10 @@ class _Check:
 
     def _check_zygotes(self) -> None:
         for name, spec in self.zygotes.items():
-            checks.check_zygote(spec, ("zygote", name), self.problems)
+            if not isolation.is_of_class(name):  # made like one that is checked
+                checks.check_zygote(spec, ("zygote", name), self.problems)
         if "zygote" in self.data and self.specs:
-            used = {spec.zygote for spec in self.specs.values()}
+            used = {spec.zygote for spec in self.specs.values() if spec.is_copy}
             used |= {spec.parent for spec in self.zygotes.values()}
             checks.check_unused(self.zygotes, used, self.problems)
 

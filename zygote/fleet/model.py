@@ -108,6 +108,8 @@ class WorkerSpec:
     capabilities: tuple[str, ...] | None = None
     """Capabilities kept (upper case, "CAP_NET_RAW"); None: unchanged; (): none."""
     no_new_privs: bool = False
+    isolation: str = "none"
+    """"none", "exec", or "class:NAME": `zygote` is then the class's own."""
     title: str = ""
     """Process title; "" is "FLEET: NAME"."""
     log_max_bytes: int = 8 * 1024 * 1024
@@ -115,6 +117,11 @@ class WorkerSpec:
     """Rotated log files kept beside the live one."""
     place: str = ""
     """Where it stands: "fleet.toml:31"."""
+
+    @property
+    def is_copy(self) -> bool:
+        """Forked from its zygote; else only interpreter, folder and path are that one's."""
+        return self.isolation != "exec"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from zygote.fleet.kinds import (
     Folder,
     Folders,
     Functions,
+    Isolation,
     Kind,
     Modules,
     Readiness,
@@ -304,6 +305,15 @@ class WorkerTable(Table):
         "Nothing that it runs can gain rights (setuid files).",
         systemd="NoNewPrivileges",
         example="true",
+    )
+    isolation: Isolation = key(
+        "What it has in common with other workers besides memory. A copy of a zygote has that "
+        "one's address layout, stack canary and hash seed: who learns them of one worker knows "
+        'them of all. `"class:NAME"`: all workers of the class NAME are copies of a zygote of '
+        'their own, made like the one that they name. `"exec"`: it is no copy but a fresh '
+        "interpreter, which imports for itself what it needs. docs/isolation.md tells what either "
+        "costs.",
+        example='"class:web"',
     )
     title: Text = key("The process title.", default="`FLEET: NAME`", example='"shop web"')
     log_max_bytes: Size = key("Its log file is rotated beyond this size.", example='"64M"')

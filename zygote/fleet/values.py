@@ -24,6 +24,7 @@ from zygote.units import UnitError, parse_bytes, parse_seconds
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:@[A-Za-z0-9_.-]*)?")
 ZYGOTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 NAME_MAX = 100
+_CLASS_MAX = 50
 _VARIABLE = re.compile(r"[^=\0]+")
 _INFINITY = ("infinity", "unlimited", "none")
 
@@ -264,6 +265,24 @@ def capabilities(value: Any) -> tuple[str, ...]:
             raise Fault("no such capability", hint, at=(index,) if isinstance(value, list) else ())
         found.append(name)
     return tuple(found)
+
+
+def isolation(value: Any) -> str:
+    """ "none", "exec", or "class:NAME"."""
+    word, colon, name = text(value).partition(":")
+    if word in ("none", "exec") and not colon:
+        return word
+    hint = (
+        '"class:web" for a zygote of that class\'s own, "exec" for a process of its own, or "none"'
+    )
+    if word != "class":
+        raise Fault("no such isolation", hint)
+    if not ZYGOTE_NAME.fullmatch(name) or len(name) > _CLASS_MAX:
+        raise Fault(
+            "a class has a name" if not name else "a class cannot be called so",
+            f'letters, digits, - and _, at most {_CLASS_MAX}: "class:web"',
+        )
+    return str(value)
 
 
 def is_infinity(value: Any) -> bool:

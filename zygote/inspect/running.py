@@ -54,6 +54,8 @@ def look(
     found = []
     for name in dict.fromkeys(worker.zygote for worker in workers):
         served = [worker for worker in workers if worker.zygote == name]
+        if not name:  # each a process of its own, which imports all that it has for itself
+            continue
         zygote = zygotes.get(name)
         if zygote is None or zygote.state != "ready" or not zygote.pid:
             why = f"its zygote '{name}' is {zygote.state if zygote else 'gone'}"

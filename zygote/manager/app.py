@@ -139,7 +139,7 @@ class App:
         works = self._running
         specs = [worker.unit.spec for worker in works.workers.all()]
         return [
-            slot.state([spec for spec in specs if spec.zygote == name], self._env)
+            slot.state([s for s in specs if s.zygote == name and s.is_copy], self._env)
             for name, slot in works.zygotes.slots.items()
         ]
 

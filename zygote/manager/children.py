@@ -238,10 +238,12 @@ class Program:
     stdout: int = 1
     stderr: int = 2
     fds: Sequence[int] = field(default=())
+    session: bool = False
+    """It leads a session of its own; else a process group."""
 
 
 def start_program(program: Program) -> int:
-    """Start a fresh program in a process group of its own, stdin /dev/null; returns its pid.
+    """Start a fresh program in a group or session of its own, stdin /dev/null; returns its pid.
 
     Raises:
         OSError: cwd missing, interpreter missing, out of processes or memory.
@@ -264,7 +266,7 @@ def start_program(program: Program) -> int:
                 # The second first: a target must not be overwritten before it was copied.
                 *_stdio(program.stdout, program.stderr),
             ],
-            setpgroup=0,
+            **({"setsid": True} if program.session else {"setpgroup": 0}),
             setsigmask=[],
             setsigdef=[signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP,
                        signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2],

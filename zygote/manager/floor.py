@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
 import sys
@@ -79,6 +80,37 @@ class ZygoteShop:
         finally:
             os.close(log)
         return self._file(spec, pid, os.pidfd_open(pid), leaf)
+
+    def start_alone(self, spec: ZygoteSpec, body: bytes, fds: tuple[int, ...]) -> int:
+        """Exec a worker that is no copy of a zygote; its pid. The descriptors stay the caller's.
+
+        Args:
+            spec: whose interpreter, folder and `path` it has.
+            body: of the Spawn; it has the environment, and says which descriptor is what.
+        Raises:
+            OSError: interpreter or folder missing, no memory, no processes left.
+        """
+        request = json.loads(body)
+        passed = dict(zip(request["fds"], fds, strict=True))
+        source = os.memfd_create("zygote-request", os.MFD_CLOEXEC)
+        try:
+            with open(source, "wb", closefd=False) as file:
+                file.write(json.dumps({"path": spec.path}).encode() + b"\n" + body)
+            numbers = ",".join(map(str, fds))
+            argv = (spec.python or sys.executable, "-m", "zygote.child", str(source), numbers)
+            pid = start_program(
+                Program(argv, request["env"], spec.cwd, passed["stdout"], passed["stderr"],
+                        (source, *fds), session=True)
+            )  # fmt: skip
+        finally:
+            os.close(source)
+        try:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, self._nofile)
+            if (procs := passed.get("cgroup.procs")) is not None:
+                os.write(procs, str(pid).encode())  # before the interpreter has touched much
+        except OSError:
+            pass  # it ended at once, or moves itself
+        return pid
 
     def open_log(self, spec: ZygoteSpec) -> int:
         """A descriptor of its log, for appending; the caller's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zygote.errors import ZygoteError
+from zygote.manager.alone import Alone
 from zygote.manager.parts import Parts
 from zygote.manager.unit import State
 from zygote.manager.zygote import Zygote
@@ -28,9 +29,12 @@ class Needs:
         self._worker = worker
         self._parts = parts
 
-    async def wait_for_zygote(self) -> Zygote:
-        """One that serves."""
-        slot = self._parts.zygotes.slots[self._worker.unit.spec.zygote]
+    async def wait_for_zygote(self) -> Zygote | Alone:
+        """One that serves; of a worker that is no copy, what starts it."""
+        spec = self._worker.unit.spec
+        if not spec.is_copy:
+            return self._parts.zygotes.alone(spec.zygote)
+        slot = self._parts.zygotes.slots[spec.zygote]
         while not (slot.current and slot.current.ready):
             why = slot.error
             fault = ("bake-failed", why.message, why.hint) if why else None

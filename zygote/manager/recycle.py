@@ -83,7 +83,7 @@ class Retiring:
 
     Attributes:
         record: (pid, start time in ticks since boot), for the state file.
-        identity: the worker's generation and spawn id as they were.
+        identity: the worker's generation, layout and spawn id as they were.
         ending: it has been asked to end.
     """
 
@@ -92,7 +92,7 @@ class Retiring:
         child: Child,
         leaf: Leaf | None,
         parts: Parts,
-        identity: tuple[int, bytes],
+        identity: tuple[int, str, bytes],
         started_at: float | None = None,
     ) -> None:
         stat = try_stat(child.pid)
@@ -149,4 +149,4 @@ def find_left(record: dict[str, Any], name: str, pid: int, parts: Parts) -> Reti
     leaf = parts.leaves.adopt(listed[0], "worker", name)
     ended = parts.loop.create_future()
     child = parts.children.add(Child(listed[0], pidfd, "worker", name, ended, leaf, ours=False))
-    return Retiring(child, leaf, parts, (0, bytes(16)))
+    return Retiring(child, leaf, parts, (0, "", bytes(16)))

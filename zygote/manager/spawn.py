@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from zygote.manager.alone import Alone
 from zygote.manager.children import Child, Children
 from zygote.manager.faults import died_error, prepare_error, step_error
 from zygote.manager.leaves import Leaf
@@ -80,7 +81,7 @@ class Spawner:
         self._room = asyncio.Semaphore(most)
         self.count = 0
 
-    async def spawn(self, order: Order, zygote: Callable[[], Awaitable[Zygote]]) -> Spawned:
+    async def spawn(self, order: Order, zygote: Callable[[], Awaitable[Zygote | Alone]]) -> Spawned:
         """Start a process and wait until its set-up is done.
 
         Cancelling gives up: what was made of it is killed.
@@ -106,7 +107,7 @@ class Spawner:
             for descriptor in order.stdio:
                 os.close(descriptor)
 
-    async def _try(self, order: Order, zygote: Zygote) -> Spawned:
+    async def _try(self, order: Order, zygote: Zygote | Alone) -> Spawned:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mine.setblocking(False)
         flight = _Flight(order, mine, self._loop.create_future())
@@ -145,7 +146,7 @@ class Spawner:
             mine.close()
 
     def _packet(
-        self, order: Order, zygote: Zygote, report: socket.socket, opened: list[int]
+        self, order: Order, zygote: Zygote | Alone, report: socket.socket, opened: list[int]
     ) -> Packet:
         """The request; `opened` are the fds to close once it is sent."""
         fds: list[int] = []
@@ -157,7 +158,7 @@ class Spawner:
     def _open_all(
         self,
         order: Order,
-        zygote: Zygote,
+        zygote: Zygote | Alone,
         report: socket.socket,
         fds: list[int],
         opened: list[int],

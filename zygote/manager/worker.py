@@ -17,6 +17,7 @@ from zygote.control.interface import Result, WorkerState
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec, worker_to_json
 from zygote.manager import recycle, request
+from zygote.manager.alone import Alone
 from zygote.manager.budget import Budget
 from zygote.manager.children import Child
 from zygote.manager.faults import is_transient, prepare_error
@@ -42,6 +43,7 @@ class Worker:
         needs: what its start waits for.
         budget: what it may have of private memory, and whether it keeps to that.
         retiring: a process of its that goes when its successor is ready.
+        layout: names the exec that its process comes from; "" for one of its own.
         pending: its spec in the fleet file has changed; the new one holds from the next start.
     """
 
@@ -56,6 +58,7 @@ class Worker:
         self.retiring: recycle.Retiring | None = None
         self.pending: WorkerSpec | None = None
         self.generation = 0
+        self.layout = ""
         self.spawn_id = bytes(16)
         self._file: Print | None = None
         self._parts = parts
@@ -116,6 +119,7 @@ class Worker:
         self.child = child
         self._leaf = child.leaf
         self.generation = int(record.get("generation", 0))
+        self.layout = str(record.get("layout", ""))
         self.spawn_id = bytes.fromhex(record["spawn_id"])
         file = record.get("file")
         self._file = (file[0], file[1], file[2], file[3]) if file else None
@@ -182,7 +186,9 @@ class Worker:
             started_at=unit.started_at,
             restarts=unit.restarts,
             recycles=unit.recycles,
-            zygote=spec.zygote,
+            zygote=spec.zygote if spec.is_copy else "",
+            isolation=spec.isolation,
+            layout=self.layout if self.child else "",
             generation=self.generation,
             spawn_ms=unit.spawn_ms,
             ready_ms=unit.ready_ms,
@@ -314,6 +320,7 @@ class Worker:
                 "zygote": unit.spec.zygote,
                 "generation": self.generation,
                 "file": self._file,
+                "layout": self.layout,
                 "spec": worker_to_json(unit.spec),
             },
         )
@@ -363,7 +370,7 @@ class Worker:
     def _put_aside(self) -> None:
         """Start a successor beside the process that runs."""
         assert self.child
-        identity = (self.generation, self.spawn_id)
+        identity = (self.generation, self.layout, self.spawn_id)
         old = recycle.Retiring(self.child, self._leaf, self._parts, identity, self.unit.started_at)
         do = self.unit.succeed()
         if do is Do.SPAWN:
@@ -382,7 +389,7 @@ class Worker:
             return False
         self._drop_leaf()
         self.retiring, self.child, self._leaf = None, old.child, old.leaf
-        self.generation, self.spawn_id = old.identity
+        self.generation, self.layout, self.spawn_id = old.identity
         self._parts.state.write_pid(self.name, *old.record, self.spawn_id.hex())
         unit.roll_back(old.child.pid, old.started_at, reason)
         self._settle()
@@ -509,7 +516,7 @@ class Worker:
         self.unit.sent()
         self._alarm.set(self.unit.deadline)
 
-    async def _zygote(self) -> Zygote:
+    async def _zygote(self) -> Zygote | Alone:
         zygote = await self.needs.wait_for_zygote()
-        self.generation = zygote.generation
+        self.generation, self.layout = zygote.generation, zygote.layout
         return zygote

@@ -36,6 +36,10 @@ class Shop(Protocol):
         """Exec a zygote process with this end of the link."""
         ...
 
+    def start_alone(self, spec: ZygoteSpec, body: bytes, fds: tuple[int, ...]) -> int:
+        """Exec a worker that takes this body and these descriptors; its pid."""
+        ...
+
     def open_log(self, spec: ZygoteSpec) -> int:
         """A descriptor of its log, for appending; the caller's."""
         ...
@@ -134,6 +138,11 @@ class Zygote:
             f"cannot fork zygote '{self.spec.name}' from '{self.spec.parent}': {why}",
             code="zygote-start", step="branch", errno=errno, hint=hint, place=self.spec.place,
         )  # fmt: skip
+
+    @property
+    def layout(self) -> str:
+        """Names the exec that it comes from: who has the same shares addresses, canary and seed."""
+        return self.parent.layout if self.parent else f"{self.spec.name}.{self.generation}"
 
     @property
     def pid(self) -> int:

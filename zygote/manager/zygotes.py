@@ -15,6 +15,7 @@ from zygote.control.interface import ZygoteState
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec, ZygoteSpec
 from zygote.manager import findings
+from zygote.manager.alone import Alone
 from zygote.manager.zygote import Shop, Zygote
 
 _RETRY_FIRST = 0.5
@@ -166,6 +167,10 @@ class Zygotes:
         """One more; `keep` of its slot bakes it."""
         slot = self.slots[spec.name] = Slot(self._shop, spec, self.slots.__getitem__)
         return slot
+
+    def alone(self, name: str) -> Alone:
+        """Starts workers that name this zygote and are no copies of it."""
+        return Alone(self._shop, self.slots[name].spec)
 
     async def bake_all(self) -> list[ZygoteError]:
         """Bake every zygote, each after its parent; the errors of those that cannot be."""
