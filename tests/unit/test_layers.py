@@ -45,7 +45,10 @@ OURS: dict[str, set[str]] = {
     "zygote.inspect": {
         *("client", "control", "wire", "sys", "fleet.model", "fleet.words", "errors", "units"),
     },
-    "zygote.cli": {"client", "control", "fleet", "inspect", "audit", "sys", "errors", "units"},
+    "zygote.draft": {"fleet", "audit.known", "errors", "units"},
+    "zygote.cli": {
+        *("client", "control", "fleet", "inspect", "audit", "draft", "sys", "errors", "units"),
+    },
 }
 THIRD: dict[str, set[str]] = {
     "zygote.child": {"setproctitle", "numpy", "torch"},

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 COMMANDS = {
+    "Beginning": {
+        "init": "Write a fleet.toml for the project in this folder.",
+        "import": "Make a fleet.toml of supervisord's, circus's, gunicorn's, systemd's file, or a "
+        "Procfile.",
+    },
     "Fleet": {
         "up": "Start the manager and its fleet.",
         "down": "Stop the fleet and its manager.",
@@ -65,6 +70,10 @@ COMMANDS = {
         "help": "Explain a subject: memory, exit-codes, …",
     },
 }
+
+
+_ELSEWHERE = {"help": ("topics", "help"), "import": ("takeover", "take_over")}
+"""Commands whose name is not that of their module and function."""
 
 
 def main() -> int:
@@ -146,9 +155,9 @@ def build_app(program: str, version: str, words: Sequence[str] = ()) -> App:
     for order, (group, commands) in enumerate(COMMANDS.items()):
         shown = Group(group, sort_key=order)
         for place, (name, text) in enumerate(commands.items()):
-            module = {"help": "topics"}.get(name, name)
+            module, function = _ELSEWHERE.get(name, (name, name))
             app.command(
-                f"zygote.cli.{module}:{name}", name=name, group=shown, sort_key=place,
+                f"zygote.cli.{module}:{function}", name=name, group=shown, sort_key=place,
                 help=None if name == chosen else text,
             )  # fmt: skip
     completion = Group("Shell", sort_key=len(COMMANDS))

@@ -41,6 +41,18 @@ def check(
     try:
         content = read_bytes(path)
         text = decode(content, path)
+    except ZygoteError as error:
+        return None, [error]
+    fleet, errors = check_text(text, path, environ)
+    digest = hashlib.sha256(content, usedforsecurity=False).hexdigest()
+    return (replace(fleet, digest=digest), []) if fleet else (None, errors)
+
+
+def check_text(
+    text: str, path: Path, environ: Mapping[str, str] = os.environ
+) -> tuple[Fleet | None, list[ZygoteError]]:
+    """As `check`, of a text that is to stand at `path`, absolute. The digest is left empty."""
+    try:
         data = parse(text, path.name)
     except ZygoteError as error:
         return None, [error]
@@ -49,8 +61,7 @@ def check(
     errors = problems.errors()
     if errors or fleet is None:
         return None, errors
-    digest = hashlib.sha256(content, usedforsecurity=False).hexdigest()
-    return replace(fleet, digest=digest, warnings=problems.warnings()), []
+    return replace(fleet, warnings=problems.warnings()), []
 
 
 @dataclass(slots=True)
