@@ -44,6 +44,7 @@ def figures() -> str:
         ["![What each stage of the bake saves](benchmarks/results/bake.png)"],
         tables.spawn(read("spawn")),
         tables.tree(read("tree")),
+        tables.isolation(read("isolation")),
         tables.regression(read("regression")),
         tables.chaos(read("chaos")),
         tables.thousand(read("thousand")),

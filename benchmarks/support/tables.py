@@ -205,3 +205,17 @@ def tree(found: Result) -> list[str]:
 def _alone(mode: Result) -> str:
     packet = mode["zygotes"].get("packet")
     return f"{packet['alone_mb']:.0f}" if packet else "–"
+
+
+def isolation(found: Result) -> list[str]:
+    """Workers that are no layout twins."""
+    rows = {mode["mode"]: mode for mode in found["modes"]}
+    fork, own, fresh = (rows[name] for name in ("fork", "class", "exec"))
+    return [
+        f"**What it costs not to share a layout.** {found['workers']} copies of decnet's floor: "
+        f"{fork['whole_mb']:.0f} MB, ready after {fork['ready_ms']:.0f} ms. "
+        f'`isolation = "class:…"` for half of them: {found["class_mb"]:.0f} MB more, once for the '
+        f'class, {own["ready_ms"]:.0f} ms. `isolation = "exec"`: {found["exec_mb"]:.0f} MB more '
+        f"for each, {fresh['ready_ms']:.0f} ms. [What an attacker gains](docs/isolation.md); "
+        "`.venv/bin/python benchmarks/isolation.py`",
+    ]
