@@ -13,6 +13,7 @@ import pytest
 from tests.support.fleetfile import check_text, good_fleet, write_fleet
 from zygote.fleet.load import check
 from zygote.fleet.model import Fleet, Run, WorkerSpec, ZygoteSpec
+from zygote.fleet.walls import Machine
 
 HEAD = '[fleet]\nname = "demo"\n[zygote.floor]\n'
 
@@ -72,6 +73,17 @@ group = 0
 groups = [0]
 capabilities = ["net_raw", "CAP_KILL"]
 no_new_privs = true
+private_network = true
+private_tmp = true
+read_only_paths = ["/etc", "app"]
+landlock.read = ["%t/x", "-/no/such", "${EMPTY:-}"]
+landlock.write = ["made/"]
+landlock.connect = [443, "${P:-5}"]
+seccomp = ["@basic-io", "~write"]
+address_families = ["unix", "AF_INET", "${EMPTY:-}"]
+credentials = { key = "/etc/key", none = "${EMPTY:-}" }
+control = "read"
+walls = "report"
 title = "the second"
 log_max_bytes = "1M"
 log_keep = 0
@@ -149,6 +161,21 @@ def test_fleet_every_key(tmp_path: Path) -> None:
         groups=("0",),
         capabilities=("CAP_NET_RAW", "CAP_KILL"),
         no_new_privs=True,
+        private_network=True,
+        private_tmp=True,
+        read_only_paths=("/etc", f"{folder}/app"),
+        landlock={
+            "read": ("%t/x", "-/no/such"),
+            "write": (f"{folder}/made/",),
+            "connect": ("443", "5"),
+        },
+        seccomp=("@basic-io", "~write"),
+        address_families=("AF_UNIX", "AF_INET"),
+        seccomp_filter=fleet.workers["b"].seccomp_filter,
+        seccomp_said=fleet.workers["b"].seccomp_said,
+        credentials={"key": "/etc/key"},
+        control="read",
+        walls="report",
         title="the second",
         log_max_bytes=2**20,
         log_keep=0,
@@ -432,3 +459,49 @@ def test_fleet_own_interpreter_is_searched(tmp_path: Path) -> None:
 def test_fleet_interpreter_in_path(tmp_path: Path) -> None:
     fleet = good_fleet(tmp_path, HEAD + 'python = "sh"\n')
     assert fleet.zygotes["floor"].python.endswith("/sh")
+
+
+WALLS = """\
+[defaults]
+landlock = { read = ["/srv"], connect = [1] }
+credentials = { one = "/etc/one" }
+[worker."t@"]
+run = "app.jobs.mail"
+landlock = { write = ["data/%i/"], connect = [] }
+credentials = { two = "%i.key" }
+user = "${NOBODY:-}"
+[worker."t@eu"]
+[worker.plain]
+run = "tool"
+seccomp = ["read"]
+"""
+
+
+def test_fleet_walls_are_joined_and_filled(tmp_path: Path) -> None:
+    fleet = good_fleet(tmp_path, HEAD + WALLS)
+    worker, plain = fleet.workers["t@eu"], fleet.workers["plain"]
+    assert worker.landlock == {
+        "read": ("/srv",), "connect": (), "write": (f"{tmp_path}/data/eu/",),
+    }  # fmt: skip
+    assert worker.credentials == {"one": "/etc/one", "two": f"{tmp_path}/eu.key"}
+    assert worker.user is None, "a variable that is not set"
+    assert plain.landlock == {"read": ("/srv",), "connect": ("1",)}
+    assert plain.seccomp_filter and plain.seccomp_said.startswith("seccomp: ")
+    assert not worker.seccomp_filter and not worker.seccomp_said
+
+
+def test_fleet_walls_that_this_machine_has_not_are_told(tmp_path: Path) -> None:
+    no = {"namespaces": "A", "landlock": "B", "ports": "C", "signals": "D", "seccomp": "E"}
+    text = (
+        HEAD + '[worker.w]\nrun = "tool"\nprivate_tmp = true\nlandlock = { connect = [] }\n'
+        'address_families = "AF_UNIX"\n'
+    )
+    spec = good_fleet(tmp_path, text).workers["w"]
+
+    def told(**answers: str) -> list[tuple[str, str]]:
+        return list(Machine({**dict.fromkeys(no, ""), **answers}).why_not(spec))
+
+    assert told() == []
+    assert told(**no) == [("private_tmp", "A"), ("landlock", "B"), ("address_families", "E")]
+    assert told(ports="C", signals="D") == [("landlock", "C")]
+    assert told(signals="D") == [("landlock", "D")]

@@ -34,7 +34,7 @@ OURS: dict[str, set[str]] = {
         "fleet.model",
         "warming",
     },
-    "zygote.fleet": {"errors", "units"},
+    "zygote.fleet": {"errors", "units", "sys"},
     "zygote.fleet.model": {"errors", "units"},
     "zygote.control": {"errors"},
     "zygote.manager": {

@@ -110,9 +110,20 @@ def set_capabilities(request: Request) -> None:
         OSError: EPERM, we have not all of them.
     """
     if request.capabilities is not None:
+        if request.walls and request.walls["report"]:
+            _leave_out_missing(request)
         names = (caps.NAMES[number] for number in request.capabilities)
         with _detail(", ".join(names) or "none"):
             caps.confine(request.capabilities)
+
+
+def _leave_out_missing(request: Request) -> None:
+    assert request.walls and request.capabilities is not None
+    permitted = caps.read().permitted
+    for number in request.capabilities:
+        if not permitted >> number & 1:
+            request.walls["gaps"].append(f"capabilities: {caps.NAMES[number]} is not ours to give")
+    request.capabilities = [n for n in request.capabilities if permitted >> n & 1]
 
 
 def set_no_new_privs(request: Request) -> None:

@@ -30,6 +30,7 @@ class Request:
         procs: `cgroup.procs` of the leaf to move to, where the clone could not start in it.
         script: absolute path of the file to run; "" for other kinds.
         folder: `script` is a folder or an archive with a `__main__.py` in it.
+        walls: see `zygote.wire.messages`, and `stands` and `gaps`: what came of it.
         argv0: the first of `sys.argv`, as before the program's own first line.
     """
 
@@ -53,6 +54,7 @@ class Request:
     no_new_privs: bool
     title: str
     spawn_id: str
+    walls: dict[str, Any] | None = None
     stdio: list[int] = field(default_factory=lambda: [-1, -1, -1])
     listen: list[tuple[str, int]] = field(default_factory=list)
     report: int = -1
@@ -110,6 +112,8 @@ def parse(body: bytes, fds: tuple[int, ...], spawn_id: bytes) -> Request:
     if len(roles) != len(fds):
         raise ValueError(f"{len(fds)} fds came, for the roles {', '.join(roles) or '(none)'}")
     _sort(request, roles, fds)
+    if request.walls is not None:
+        request.walls["stands"] = []
     if request.kind == "file":
         request.script = os.path.join(request.cwd, request.target)
     return request

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn
 
-from zygote.child import confine, identity, inherited, signals, stdio, switches
+from zygote.child import confine, identity, inherited, signals, stdio, switches, walls
 from zygote.child.request import Request
 from zygote.sys import fds
 from zygote.wire.messages import ORPHAN_EXIT, REPORT_EXIT
@@ -31,12 +31,14 @@ class Step(NamedTuple):
         does: one sentence for the reader of `zygotectl help`.
         run: acts, or raises OSError or ValueError.
         hints: errno -> the way out; `{0.field}` is a field of the request.
+        wall: with `walls = "report"` it is left out where it fails.
     """
 
     name: str
     does: str
     run: Callable[[Request], object]
     hints: Mapping[int, str] = {}
+    wall: bool = False
 
 
 def walk(request: Request) -> None:
@@ -49,6 +51,10 @@ def walk(request: Request) -> None:
             if step.run is _report_up and number in _NOBODY_THERE:
                 os._exit(ORPHAN_EXIT)
             detail = os.fsdecode(error.filename) if error.filename else ""
+            if step.wall and request.walls and request.walls["report"]:
+                said = f"{os.strerror(number)}: {detail}" if detail else os.strerror(number)
+                walls.tell_gap(request, step.name, said)
+                continue
             fail(request.report, step.name, number, detail, _hint(step, number, request))
         except Exception as error:
             detail = (
@@ -138,12 +144,15 @@ def _report_up(request: Request) -> None:
     if request.report < 0:
         return
     up = f'{{"up": true, "pid": {os.getpid()}, "monotonic": {time.monotonic():.6f}}}'
+    if request.walls:
+        up = f"{up[:-1]}, {json.dumps(walls.stands(request))[1:]}"
     os.write(request.report, up.encode())
     os.close(request.report)
     request.report = -1
 
 
 _ROOT = "run the manager as root, or leave it out"
+_REPORT = 'leave it out, or say walls = "report": then it is left out where it cannot be'
 
 STEPS = (
     Step("cgroup", "Move to the worker's own cgroup, where the clone is not in it yet.",
@@ -186,19 +195,35 @@ STEPS = (
          {errno.EINVAL: "none of these CPUs exists here, or none is allowed to the manager"}),
     Step("seeds", "Seed the random generators anew.", lambda _request: inherited.reseed()),
     Step("title", "Set what `ps` shows.", identity.set_title),
+    Step("namespaces", "Leave for a network, /tmp and read-only paths of its own.",
+         walls.leave_namespaces,
+         {errno.EPERM: "it takes root, or a kernel where users may make namespaces; " + _REPORT,
+          errno.ENOSPC: "no more namespaces for this user: see user.max_user_namespaces",
+          errno.ENOENT: "read_only_paths: no such path"}, wall=True),
     Step("groups", "Set supplementary groups.", confine.set_groups,
-         {errno.EPERM: "changing groups needs CAP_SETGID: " + _ROOT}),
+         {errno.EPERM: "changing groups needs CAP_SETGID: " + _ROOT}, wall=True),
     Step("gid", "Change the group.", confine.set_gid,
-         {errno.EPERM: "another group needs CAP_SETGID: run the manager as root, or drop group="}),
+         {errno.EPERM: "another group needs CAP_SETGID: run the manager as root, or drop group="},
+         wall=True),
     Step("uid", "Change the user.", confine.set_uid,
          {errno.EPERM: "another user needs CAP_SETUID: run the manager as root, or drop user=",
-          errno.EAGAIN: "that user has as many processes as RLIMIT_NPROC allows"}),
+          errno.EAGAIN: "that user has as many processes as RLIMIT_NPROC allows"}, wall=True),
     Step("capabilities", "Keep the capabilities asked for and give up all others.",
          confine.set_capabilities,
-         {errno.EPERM: "the manager itself has not all of them: run it as root, or name fewer"}),
+         {errno.EPERM: "the manager itself has not all of them: run it as root, or name fewer"},
+         wall=True),
     Step("no_new_privs", "Let no exec raise privileges.", confine.set_no_new_privs),
     Step("record", "Write pid and start time to the worker's record.", _record,
          {errno.ENOSPC: "the disk of the runtime folder is full"}),
+    Step("landlock", "Give up all files and ports but those named.", walls.set_landlock,
+         {errno.ENOSYS: "this kernel has no landlock (Linux 5.13); " + _REPORT,
+          errno.EOPNOTSUPP: "landlock is off here (the lsm= of the kernel's command line); "
+                            + _REPORT,
+          errno.ENOENT: "make it, or put a - before it: it may be missing then",
+          errno.EACCES: "the worker's user may not reach it"}, wall=True),
+    Step("seccomp", "Give up all system calls but those allowed.", walls.set_seccomp,
+         {errno.EINVAL: "this kernel has no filters (CONFIG_SECCOMP_FILTER); " + _REPORT},
+         wall=True),
     Step("report", "Say that it is up.", _report_up),
 )  # fmt: skip
 """All steps, in their order."""

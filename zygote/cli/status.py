@@ -136,6 +136,8 @@ def show_worker(worker: WorkerState, row: Row, every: list[WorkerState]) -> None
         ("budget", budget(worker, row), ""),
         ("memory", memory(row), ""),
         ("cpu", render.cpu(row.cpu_s), ""),
+        ("walls", ", ".join(worker.walls), ""),
+        ("no wall", "\n".join(worker.gaps), "yellow"),
         ("cgroup", worker.cgroup, ""),
         ("log", worker.log, ""),
         ("defined", worker.place, ""),

@@ -37,6 +37,8 @@ class WorkerState:
     max_private: int | None = None  # bytes, as configured
     private: int | None = None  # with max_private: bytes, when the manager last looked
     limits_enforced: bool = False
+    walls: list[str] = field(default_factory=list)  # that stand around it, as it reported
+    gaps: list[str] = field(default_factory=list)  # walls asked for that do not stand, and why
     cgroup: str = ""  # absolute path of the leaf, or ""
     log: str = ""  # absolute path of the live log file
     adopted: bool = False

@@ -14,9 +14,11 @@ from zygote.fleet.expand import expand
 from zygote.fleet.locate import Path as Place
 from zygote.fleet.model import Run, WorkerSpec, ZygoteSpec, instantiate
 from zygote.fleet.problems import Problems
+from zygote.fleet.values import Fault
+from zygote.fleet.walls import compiled, filled, spelled
 from zygote.fleet.words import AUDIT_RULES, BAKE_STAGES, did_you_mean, listed
 
-_JOINED = ("env", "rlimits")
+_JOINED = ("env", "rlimits", "landlock", "credentials")
 """Tables in a table: those of the layers are joined, all else is replaced."""
 
 
@@ -140,10 +142,36 @@ class Builder:
         spec = WorkerSpec(
             name=name, run=Run(kind, target), place=self._problems.place(merged.path), **given
         )
+        spec = self._walled(spec, merged, percent)
         stem, at, instance = name.partition("@")
         if at and instance:
             return replace(instantiate(replace(spec, name=stem + at), instance), name=name)
         return spec
+
+    def _walled(self, spec: WorkerSpec, merged: Merged, percent: bool) -> WorkerSpec:
+        """The keys of `zygote.fleet.walls` with their variables replaced, the filter compiled."""
+
+        def place(key: str, at: Place) -> Place:
+            inner = str(at[0]) if at and isinstance(at[0], str) else ""
+            return (*merged.place(key, inner), *(at[1:] if inner else at))
+
+        def fill(text: str, key: str, at: Place) -> str:
+            return self._expand(text, place(key, at), percent)
+
+        def resolve(text: str, key: str, at: Place) -> str:
+            found = fill(text, key, at)
+            return (
+                found if found.startswith("%t") else self._resolve(found, place(key, at), percent)
+            )
+
+        try:
+            spec = compiled(replace(spec, **filled(spec, fill, resolve)))
+        except Fault as fault:
+            key = str(fault.at[0]) if fault.at else "seccomp"
+            self._problems.error(
+                place(key, fault.at[1:]), fault.message, hint=fault.hint, code=fault.code
+            )
+        return replace(spec, seccomp_said=spelled(spec))
 
     def folder(self, text: str, place: Place) -> str:
         """An absolute path; `text` may hold variables and be relative to the file."""

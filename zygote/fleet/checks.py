@@ -11,7 +11,7 @@ import os
 import pwd
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from zygote.fleet import isolation
@@ -20,6 +20,7 @@ from zygote.fleet.model import WorkerSpec, ZygoteSpec
 from zygote.fleet.modules import Finder
 from zygote.fleet.problems import Problems
 from zygote.fleet.values import Fault
+from zygote.fleet.walls import Machine
 from zygote.fleet.words import LATE_VARIABLES, MANAGERS_VARIABLES
 from zygote.units import format_seconds, spell_bytes
 
@@ -79,6 +80,7 @@ def check_worker(spec: WorkerSpec, merged: Merged, problems: Problems) -> None:
         )
     _check_rights(spec, warn)
     isolation.warn(spec, warn)
+    _check_walls(spec, warn)
     _check_env(spec, merged, problems)
     cpus = os.cpu_count() or 1
     if spec.cpu_affinity and min(spec.cpu_affinity) >= cpus:
@@ -164,7 +166,10 @@ def _check_rights(spec: WorkerSpec, warn: Callable[[str, str], None]) -> None:
         for key in ("user", "group", "groups"):
             value = getattr(spec, key)
             if value and value not in (str(uid), _own_name(uid)):
-                warn(key, f"changing it takes root; as uid {uid} this worker will not start")
+                if spec.walls == "report":
+                    warn(key, f"changing it takes root; as uid {uid} it is left out")
+                else:
+                    warn(key, f"changing it takes root; as uid {uid} this worker will not start")
                 break
         if spec.nice is not None and spec.nice < os.getpriority(os.PRIO_PROCESS, 0):
             warn("nice", f"lowering it takes root or RLIMIT_NICE; we are uid {uid}")
@@ -174,6 +179,25 @@ def _check_rights(spec: WorkerSpec, warn: Callable[[str, str], None]) -> None:
         name = getattr(spec, key)
         if name and "%" not in name and not exists(name):
             warn(key, f"there is no {key} '{name}' on this machine")
+
+
+def _check_walls(spec: WorkerSpec, warn: Callable[[str, str], None]) -> None:
+    then = "left out here" if spec.walls == "report" else "this worker will not start here"
+    asked = (
+        spec.private_network or spec.private_tmp or spec.read_only_paths or spec.seccomp_filter,
+        spec.landlock is not None,
+    )
+    if any(asked):
+        for key, why in _this_machine().why_not(spec):
+            warn(key, f"{why}: {then}")
+    for name, path in spec.credentials.items():
+        if "%" not in path and not Path(path).exists():
+            warn("credentials", f"no file {path} now: {name} must be there when it starts")
+
+
+@cache
+def _this_machine() -> Machine:
+    return Machine()
 
 
 def _check_env(spec: WorkerSpec, merged: Merged, problems: Problems) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import PlainValidator
 
-from zygote.fleet import targets, values
+from zygote.fleet import seccomp, targets, values, walls
 
 
 class Kind(NamedTuple):
@@ -58,6 +58,26 @@ Accounts = Annotated[
 Capabilities = Annotated[
     tuple[str, ...], PlainValidator(values.capabilities), Kind("list of names", '["CAP_NET_RAW"]')
 ]
+Seccomp = Annotated[
+    tuple[str, ...],
+    PlainValidator(seccomp.words),
+    Kind("list of calls and @groups", '["@basic-io", "@network-io"]'),
+]
+Families = Annotated[
+    tuple[str, ...], PlainValidator(seccomp.families), Kind("list of names", '["AF_UNIX"]')
+]
+Landlock = Annotated[
+    dict[str, tuple[str, ...]],
+    PlainValidator(walls.landlock),
+    Kind("table of lists", '{ read = ["/srv"], write = ["data/"], connect = [443] }'),
+]
+Credentials = Annotated[
+    dict[str, str],
+    PlainValidator(walls.credentials),
+    Kind("table of paths", '{ api-key = "/etc/shop/key" }'),
+]
+Control = Annotated[Literal["all", "read", "none"], Kind('"all", "read" or "none"', '"none"')]
+Walls = Annotated[Literal["require", "report"], Kind('"require" or "report"', '"report"')]
 Modules = Annotated[
     tuple[str, ...], PlainValidator(targets.modules), Kind("list of modules", '["app.floor"]')
 ]

@@ -110,6 +110,25 @@ class WorkerSpec:
     no_new_privs: bool = False
     isolation: str = "none"
     """"none", "exec", or "class:NAME": `zygote` is then the class's own."""
+    private_network: bool = False
+    private_tmp: bool = False
+    read_only_paths: tuple[str, ...] = ()
+    """Absolute; in these, in landlock and in credentials a leading %t is the runtime folder."""
+    landlock: dict[str, tuple[str, ...]] | None = None
+    """read, write, execute: absolute paths; bind, connect: ports. None: no landlock."""
+    seccomp: tuple[str, ...] | None = None
+    """Words of an allow-list: calls and @groups, ~ takes away."""
+    address_families: tuple[str, ...] | None = None
+    seccomp_filter: str = ""
+    """The program that the two come to on this machine, base64."""
+    seccomp_said: str = ""
+    """The two in short, for `status`."""
+    credentials: dict[str, str] = field(default_factory=dict)
+    """Name -> absolute path."""
+    control: str = "all"
+    """What it may ask of the manager: "all", "read" or "none"."""
+    walls: str = "require"
+    """"require": a wall that cannot be had ends the start. "report": it is left out and told."""
     title: str = ""
     """Process title; "" is "FLEET: NAME"."""
     log_max_bytes: int = 8 * 1024 * 1024
@@ -178,6 +197,8 @@ def worker_from_json(data: dict[str, Any]) -> WorkerSpec:
     parts = dict(data)
     parts["run"] = Run(**parts["run"])
     parts["rlimits"] = {k: (v[0], v[1]) for k, v in parts.get("rlimits", {}).items()}
+    if parts.get("landlock") is not None:
+        parts["landlock"] = {k: tuple(v) for k, v in parts["landlock"].items()}
     spec: WorkerSpec = _build(WorkerSpec, parts)
     return spec
 
@@ -190,7 +211,8 @@ def worker_to_json(spec: WorkerSpec) -> dict[str, Any]:
 def instantiate(template: WorkerSpec, instance: str) -> WorkerSpec:
     """`decoy@` and "ssh" -> the worker `decoy@ssh`, with `%i` replaced by the instance's name.
 
-    `%i` is replaced in run, args, env values, cwd, user, group, title and after; `%%` is a `%`.
+    `%i` is replaced in run, args, env values, cwd, user, group, title, after, and in the paths of
+    landlock, read_only_paths and credentials; `%%` is a `%`.
     """
 
     def fill(text: str) -> str:
@@ -199,9 +221,12 @@ def instantiate(template: WorkerSpec, instance: str) -> WorkerSpec:
     changed: dict[str, Any] = {f.name: getattr(template, f.name) for f in fields(template)}
     changed["name"] = template.name + instance
     changed["run"] = Run(template.run.kind, fill(template.run.target))
-    for key in ("args", "after"):
+    for key in ("args", "after", "read_only_paths"):
         changed[key] = tuple(fill(text) for text in changed[key])
-    changed["env"] = {k: fill(v) for k, v in template.env.items()}
+    for key in ("env", "credentials"):
+        changed[key] = {k: fill(v) for k, v in changed[key].items()}
+    if template.landlock is not None:
+        changed["landlock"] = {k: tuple(map(fill, v)) for k, v in template.landlock.items()}
     for key in ("cwd", "user", "group", "title"):
         if changed[key]:
             changed[key] = fill(changed[key])

@@ -16,20 +16,25 @@ from zygote.fleet.kinds import (
     Affinity,
     Arguments,
     Capabilities,
+    Control,
     CountLimit,
     Cpus,
+    Credentials,
     Env,
+    Families,
     Flag,
     Folder,
     Folders,
     Functions,
     Isolation,
     Kind,
+    Landlock,
     Modules,
     Readiness,
     Restart,
     Rlimits,
     Run,
+    Seccomp,
     Seconds,
     SecondsAboveZero,
     SecondsLimit,
@@ -39,6 +44,7 @@ from zygote.fleet.kinds import (
     Text,
     Texts,
     Umask,
+    Walls,
 )
 
 
@@ -314,6 +320,59 @@ class WorkerTable(Table):
         "interpreter, which imports for itself what it needs. docs/isolation.md tells what either "
         "costs.",
         example='"class:web"',
+    )
+    private_network: Flag = key(
+        "A network of its own, with nothing in it but a loopback interface that nobody else is on. "
+        "UNIX sockets of files are reached as ever.",
+        systemd="PrivateNetwork",
+        example="true",
+    )
+    private_tmp: Flag = key(
+        "Its own, empty /tmp and /var/tmp, in memory. What landlock names below them, the runtime "
+        "folder and cwd are seen there all the same.",
+        systemd="PrivateTmp",
+        example="true",
+    )
+    read_only_paths: Folders = key(
+        "Folders and files that it sees read-only.",
+        systemd="ReadOnlyPaths",
+        example='["/var/lib/shop"]',
+    )
+    landlock: Landlock = key(
+        "The only files and TCP ports that it reaches: `read`, `write` and `execute` are paths, "
+        "`bind` and `connect` ports. What Python and libraries need to run can always be read, and "
+        "nothing is executed that is not named. A path with `/` at its end is made where it is "
+        "missing (below `write`), one with `-` before it may be missing; `%t` is the runtime "
+        "folder. Nobody beyond it can be traced or (Linux 6.12) signalled. Needs no root. Tables "
+        "are joined as env's are; a text that is empty after its variables is left out.",
+    )
+    seccomp: Seccomp = key(
+        "The only system calls that it may make, by name or by systemd's groups; `~` takes away "
+        "what came before. @default is always in it, threads are allowed, `clone` stands for "
+        "processes and `unshare` for namespaces. Any other gets EPERM. Needs no root.",
+        systemd="SystemCallFilter",
+    )
+    address_families: Families = key(
+        "The only sockets that it can make; any other gets EAFNOSUPPORT. Pairs of sockets, and "
+        "those that it was given, are not asked about.",
+        systemd="RestrictAddressFamilies",
+        default="all",
+        example='["AF_UNIX", "AF_INET"]',
+    )
+    credentials: Credentials = key(
+        "Files that it gets as `$CREDENTIALS_DIRECTORY/NAME`, read by the manager at each start: "
+        "neither zygote nor sibling sees them, and the worker needs no right to the file itself. "
+        "`zygotectl help walls` has more.",
+        systemd="LoadCredential",
+    )
+    control: Control = key(
+        "What it, and what it starts, may ask of the manager over the control socket: as its uid "
+        "may, only the reading methods, or nothing.",
+    )
+    walls: Walls = key(
+        "What happens where the machine, or the user, cannot have a wall that is asked for (user, "
+        "groups, capabilities, private_…, read_only_paths, landlock, seccomp): the worker does "
+        "not start; or it starts without that wall, and `status` tells.",
     )
     title: Text = key("The process title.", default="`FLEET: NAME`", example='"shop web"')
     log_max_bytes: Size = key("Its log file is rotated beyond this size.", example='"64M"')

@@ -16,6 +16,7 @@ from typing import Any
 
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec
+from zygote.manager import walls
 from zygote.sys import caps
 
 _NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID",
@@ -54,7 +55,8 @@ def worker_body(
     Raises:
         ZygoteError: a user, group or capability that does not exist here.
     """
-    uid, gid, groups, identity_env = resolve_identity(spec)
+    gaps: list[str] = []
+    uid, gid, groups, identity_env = resolve_identity(spec, gaps)
     return {
         "worker": spec.name,
         "run": {"kind": spec.run.kind, "target": spec.run.target},
@@ -73,7 +75,8 @@ def worker_body(
         "gid": gid,
         "groups": groups,
         "capabilities": _capabilities(spec),
-        "no_new_privs": spec.no_new_privs,
+        "no_new_privs": walls.needs_no_new_privs(spec),
+        "walls": walls.body(spec, house.runtime_dir, gaps),
         "title": spec.title or f"{house.fleet}: {spec.name}",
         "spawn_id": spawn_id.hex(),
     }
@@ -109,13 +112,28 @@ def program_body(
 
 
 def resolve_identity(
-    spec: WorkerSpec,
+    spec: WorkerSpec, gaps: list[str] | None = None
 ) -> tuple[int | None, int | None, list[int] | None, dict[str, str]]:
     """uid, gid, supplementary groups and the variables that tell of them; None: as the manager.
 
+    Args:
+        gaps: with `walls = "report"` what does not exist is noted here and left out.
     Raises:
         ZygoteError: step "user" or "group": no such one on this machine.
     """
+    try:
+        return _resolve_identity(spec)
+    except ZygoteError as error:
+        if spec.walls != "report":
+            raise
+        if gaps is not None:
+            gaps.append(f"{error.step}: {error.message}")
+        return None, None, None, {}
+
+
+def _resolve_identity(
+    spec: WorkerSpec,
+) -> tuple[int | None, int | None, list[int] | None, dict[str, str]]:
     uid = gid = None
     groups: list[int] | None = None
     env: dict[str, str] = {}

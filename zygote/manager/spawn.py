@@ -26,6 +26,7 @@ from zygote.manager.faults import died_error, prepare_error, step_error
 from zygote.manager.leaves import Leaf
 from zygote.manager.policy import End
 from zygote.manager.reaper import Reaper
+from zygote.manager.walls import Standing
 from zygote.manager.zygote import LinkLostError, Zygote
 from zygote.sys import pidfd as pidfds
 from zygote.wire.messages import FLAG_CGROUP, Kind, Packet
@@ -66,6 +67,7 @@ class Spawned:
 
     child: Child
     ms: float
+    standing: Standing
 
 
 class Spawner:
@@ -135,7 +137,7 @@ class Spawner:
                 await asyncio.shield(flight.child.ended)
                 raise step_error(order.name, result)
             ms = (float(result["monotonic"]) - flight.sent_at) * 1e3
-            return Spawned(flight.child, max(0.0, ms))
+            return Spawned(flight.child, max(0.0, ms), Standing.read(result))
         except (asyncio.CancelledError, OSError):
             self._give_up(flight)
             raise

@@ -27,8 +27,9 @@ from zygote.manager.needs import Needs
 from zygote.manager.notify import microseconds
 from zygote.manager.parts import Parts
 from zygote.manager.policy import End
-from zygote.manager.spawn import Order
+from zygote.manager.spawn import Order, Spawned
 from zygote.manager.unit import LIVE, Do, State, Unit
+from zygote.manager.walls import Standing
 from zygote.manager.watchdog import Alarm
 from zygote.manager.zygote import Zygote
 
@@ -44,6 +45,7 @@ class Worker:
         budget: what it may have of private memory, and whether it keeps to that.
         retiring: a process of its that goes when its successor is ready.
         layout: names the exec that its process comes from; "" for one of its own.
+        standing: the walls around its process.
         pending: its spec in the fleet file has changed; the new one holds from the next start.
     """
 
@@ -61,6 +63,7 @@ class Worker:
         self.layout = ""
         self.spawn_id = bytes(16)
         self._file: Print | None = None
+        self.standing = Standing()
         self._parts = parts
         self._leaf: Leaf | None = None
         self._alarm = Alarm(parts.loop, lambda: self._fenced(self._rung))
@@ -123,6 +126,7 @@ class Worker:
         self.spawn_id = bytes.fromhex(record["spawn_id"])
         file = record.get("file")
         self._file = (file[0], file[1], file[2], file[3]) if file else None
+        self.standing = Standing.read(record)
         # One that had been told to end so that another could start is told, and counted, again.
         recycling = bool(record.get("recycling"))
         ready = self.unit.spec.type == "simple" or bool(record.get("ready")) or recycling
@@ -196,6 +200,8 @@ class Worker:
             max_private=spec.max_private,
             private=self.budget.private if spec.max_private and self.child else None,
             limits_enforced=limited,
+            walls=list(self.standing.walls) if self.child else [],
+            gaps=list(self.standing.gaps) if self.child else [],
             cgroup=str(self._leaf.path) if self._leaf else "",
             log=str(self._parts.logs.path(spec.name)),
             adopted=unit.adopted,
@@ -297,7 +303,7 @@ class Worker:
         ready = unit.state is State.READY and unit.spec.type == "notify"
         now = (
             unit.wanted, ready, unit.state is State.FAILED, self.spawn_id, self._recycling,
-            self.retiring,
+            self.retiring, self.standing,
         )  # fmt: skip
         if now != self._written:
             self._written = now
@@ -321,6 +327,8 @@ class Worker:
                 "generation": self.generation,
                 "file": self._file,
                 "layout": self.layout,
+                "walls": self.standing.walls,
+                "gaps": self.standing.gaps,
                 "spec": worker_to_json(unit.spec),
             },
         )
@@ -444,7 +452,7 @@ class Worker:
         except Exception as error:
             self.broke(error)
         else:
-            self._fenced(lambda: self._up(spawned.child, spawned.ms))
+            self._fenced(lambda: self._up(spawned))
 
     def _no_start(self, error: ZygoteError, *, transient: bool) -> None:
         if self._roll_back(error.message):
@@ -464,9 +472,12 @@ class Worker:
             )
         )  # fmt: skip
 
-    def _up(self, child: Child, ms: float) -> None:
-        self.child = child
-        do = self.unit.up(child.pid, ms)
+    def _up(self, spawned: Spawned) -> None:
+        self.child = child = spawned.child
+        self.standing = spawned.standing
+        do = self.unit.up(child.pid, spawned.ms)
+        for gap in self.standing.gaps:
+            self.unit.told.append(("wall-missing", gap))
         child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
         early, self._early = self._early, []
         for message in early:
@@ -504,7 +515,7 @@ class Worker:
     def _open_record(self) -> int:
         """Right before the spawn is sent: first the old record goes, then the intention is told."""
         record = self._parts.state.open_record(self.name)
-        self._written = (True, False, False, self.spawn_id, False, self.retiring)
+        self._written = (True, False, False, self.spawn_id, False, self.retiring, self.standing)
         error = self._write(False)
         if error and not self._parts.state.is_known(self.name):
             os.close(record)

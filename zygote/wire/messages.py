@@ -80,11 +80,16 @@ class Packet:
 #                                  "cgroup.procs" (fall-back paths), "listen:NAME"
 #   rlimits: {str: [soft, hard]}, nice, oom_score_adj, affinity: [int] | null
 #   uid, gid: int | null, groups: [int] | null, capabilities: [int] | null, no_new_privs: bool
+#   walls: null, or {"report": bool (what cannot be is left out and told), "gaps": [str],
+#          "network": bool, "tmp": bool, "keep": [paths seen in that tmp], "read_only": [path],
+#          "landlock": null | {"read", "write", "execute": [path], "bind", "connect": [port]},
+#          "seccomp": str (BPF, base64), "seccomp_words": str}
 #   title: str
 #   spawn_id: str (hex)
 #
 # On "report" (a SOCK_SEQPACKET end) the child writes exactly one JSON record:
-#   {"up": true, "pid": int, "monotonic": float}   just before the user's code, then closes it
+#   {"up": true, "pid": int, "monotonic": float}   just before the user's code, then closes it;
+#    with walls also "walls": [str], those that stand, "gaps": [str], those that do not
 #   {"up": false, "step": str, "errno": int, "detail": str, "hint": str}   then _exit(REPORT_EXIT)
 # On "record" (a regular file, state/<worker>.pid) it writes, before "up":
 #   "PID STARTTIME SPAWN_ID\n"     starttime: field 22 of /proc/self/stat
