@@ -20,7 +20,7 @@ from decnet.web.serving import ask, listen, serve
 APP = create_app()
 REHEARSED = (
     *("/health", "/auth/me", "/logs", "/logs/histogram", "/attackers", "/credentials"),
-    *("/sessions", "/deckies", "/stats", "/canary/triggers"),
+    *("/sessions", "/deckies", "/stats", "/graph", "/canary/triggers"),
 )
 
 

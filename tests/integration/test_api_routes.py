@@ -26,7 +26,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Api, dict
     with running_api(tmp_path_factory.mktemp("api")) as api:
         del os.environ["DECNET_WEBHOOK_ALLOW_PRIVATE"]
         api.add_logs(7)
-        yield api, fill(api)
+        yield api, fill(api.settings)
 
 
 def get(api: Api, path: str, **params: Any) -> Any:
@@ -99,6 +99,22 @@ def test_api_every_get_route_answers_with_the_row_that_is_there(
         assert api.client.get(f"/api/v1/{path}").status_code == 404, path
     assert api.client.get("/api/v1/canary/tokens/x").status_code == 404
     assert api.client.get("/api/v1/webhooks/x").status_code == 404
+
+
+def test_api_graph_names_for_each_node_what_it_belongs_to(
+    filled: tuple[Api, dict[str, str]],
+) -> None:
+    api, at = filled
+    found = get(api, "/graph")
+    assert [c["uuid"] for c in found["campaigns"]] == [at["campaign"]]
+    (identity,) = found["identities"]
+    assert (identity["uuid"], identity["campaign_id"]) == (at["identity"], at["campaign"])
+    assert identity["known_by"] == {"ja3": 1}
+    assert (identity["addresses"], identity["left_out"], found["left_out"]) == (1, 0, 0)
+    (address,) = found["addresses"]
+    assert (address["ip"], address["identity_id"]) == ("192.0.2.77", at["identity"])
+    assert get(api, "/graph", campaign=at["campaign"]) == found
+    assert get(api, "/graph", campaign="none")["identities"] == []
 
 
 def test_api_docs_work_without_the_net_and_name_every_route(

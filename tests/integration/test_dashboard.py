@@ -1,118 +1,256 @@
-"""The dashboard in Debian's chromium: login by keys, live events, hostile text, roles, a phone."""
+"""The dashboard of a running fleet in Debian's chromium: one browser, a new profile a test."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import re
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from sqlmodel import Session, create_engine
+import pytest_asyncio
 
-from decnet.db.tables import Log
-from decnet.web.api import auth
-from tests.support.api import NOW, Api, running_api
-from tests.support.browser import CHROMIUM, Browser, browser
-from tests.support.estate_rows import HOSTILE, fill
-from tests.support.web import Web, running_web
+from tests.support.browser import Browser, Visitor, chromium, why_not
+from tests.support.dashboard import Dashboard, dashboard
+from tests.support.estate_rows import HOSTILE
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's package chromium")
+pytestmark = [
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 VIEWS = {
-    "fleet": "without a manager",
+    "visits": "192.0.2.77",
+    "fleet": "profiler",
     "attackers": "192.0.2.77",
     "sessions": "Replay",
     "credentials": HOSTILE,
     "identities": "Identity",
     "campaigns": "Campaign",
+    "graph": "192.0.2.77",
     "attack": "Command and Scripting Interpreter: Unix Shell",
     "canaries": HOSTILE,
     "webhooks": "Nobody is told yet.",
+    "users": "admin",
     "account": "Change",
 }
+PHONE = {"width": 360, "height": 780, "is_mobile": True, "has_touch": True}
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browser, Web, Api]]:
-    folder: Path = tmp_path_factory.mktemp("dashboard")
-    with running_api(folder) as api:
-        fill(api)
-        port = api.client.base_url.port
-        assert port is not None
-        with running_web(folder, port) as web, browser(folder) as window:
-            yield window, web, api
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Dashboard]:
+    async with dashboard(tmp_path_factory.mktemp("d")) as running:
+        yield running
 
 
-def add_hostile_log(api: Api) -> None:
-    engine = create_engine(f"sqlite:///{api.settings.db_file}")
-    with Session(engine) as session:
-        session.add(
-            Log(
-                timestamp=NOW,
-                decky="decky-01",
-                service="ssh",
-                event_type="login_attempt",
-                attacker_ip="192.0.2.77",
-                raw_line="-",
-                fields={"principal": HOSTILE},
-            )
-        )
-        session.commit()
-    engine.dispose()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    async with chromium(tmp_path_factory.mktemp("c")) as running:
+        yield running
 
 
-def test_dashboard_login_by_keyboard_then_events_arrive_live_as_text(
-    page: tuple[Browser, Web, Api],
+@pytest_asyncio.fixture(loop_scope="module")
+async def ann(fleet: Dashboard, browser: Browser) -> AsyncIterator[Visitor]:
+    """An admin who is logged in; the page must not have complained of anything."""
+    async with browser.visitor() as person:
+        await person.page.goto(fleet.link())
+        await expect(person.page.get_by_text("live", exact=True)).to_be_visible()
+        yield person
+        assert person.complaints == []
+
+
+def expect(what: Any) -> Any:
+    from playwright.async_api import expect as playwright_expect
+
+    return playwright_expect(what)
+
+
+async def test_dashboard_login_then_a_real_attack_appears_without_reload(
+    fleet: Dashboard, browser: Browser
 ) -> None:
-    window, web, api = page
-    window.size(1280, 860)
-    window.open(web.url)
-    window.until("document.activeElement.name === 'username'")
-    window.type("admin")
-    window.press("Tab")
-    window.type(api.settings.admin_password)
-    window.press("Enter")
-    window.until("document.querySelector('.live.on')")
-    add_hostile_log(api)
-    window.until("document.querySelector('tbody tr')")
-    assert HOSTILE in window.text()
-    assert window.run("document.querySelectorAll('main img').length") == 0
+    async with browser.visitor() as person:
+        page = person.page
+        await page.goto(fleet.url)
+        await expect(page.get_by_label("User")).to_be_focused()
+        await page.keyboard.type("admin")
+        await page.keyboard.press("Tab")
+        await page.keyboard.type("not the password")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_have_text("wrong user name or password")
+        await expect(page.get_by_label("Password")).to_be_focused()
+        # A refused login is an error of the network's for the browser, and none of the page's.
+        assert [c for c in person.complaints if "401" not in c] == []
+        person.complaints.clear()
+        await page.keyboard.type(fleet.settings.admin_password)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("live", exact=True)).to_be_visible()
+        await page.evaluate("window.loadedOnce = true")
+        visit = await fleet.attack("mallory")
+        assert visit.exit_code == 0
+        row = page.get_by_role("row").filter(has_text="principal=mallory").first
+        await expect(row).to_contain_text("decky-01 / ssh")
+        await expect(page.get_by_role("row").filter(has_text="uname -a").first).to_be_visible()
+        # Its profile and its recording, by links alone.
+        await row.get_by_role("link").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("127.0.0.1")
+        await page.get_by_role("link", name="Replay").first.click()
+        await expect(page.get_by_label("Terminal")).to_contain_text("Linux")
+        assert await page.evaluate("window.loadedOnce")
+        assert await page.context.cookies() == [], "no cookie: nothing that a form could forge"
+        assert person.complaints == []
 
 
-def test_dashboard_every_view_shows_its_rows_and_runs_nothing_of_them(
-    page: tuple[Browser, Web, Api],
+async def test_dashboard_restarts_a_worker_and_shows_its_new_pid(
+    fleet: Dashboard, ann: Visitor
 ) -> None:
-    window, web, api = page
-    token = auth.mint(api.settings.jwt_secret, "admin", "admin")
-    window.open(f"{web.url}/#token={token}")
-    window.until("document.querySelector('.live.on') && !location.hash.includes('token')")
+    page, before = ann.page, (await fleet.worker("profiler")).pid
+    await page.get_by_role("link", name="Fleet").click()
+    cell = page.get_by_role("row").filter(has_text="profiler").locator("[data-label=PID]")
+    await expect(cell).to_have_text(str(before))
+    await page.get_by_role("button", name="restart profiler").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status").filter(has_text="profiler: ready")).to_be_visible()
+    await expect(cell).not_to_have_text(str(before))
+    after = (await fleet.worker("profiler")).pid
+    await expect(cell).to_have_text(str(after))
+    assert after != before
+    private = (
+        await page.get_by_role("row")
+        .filter(has_text="profiler")
+        .locator("[data-label='Private MB']")
+        .inner_text()
+    )
+    assert 0 < float(private) < 128
+
+
+async def test_dashboard_every_view_opens_by_name_and_runs_nothing_of_what_it_shows(
+    fleet: Dashboard, ann: Visitor
+) -> None:
+    page = ann.page
+    await page.reload()  # so that what is older than the stream is there as well
     for view, text in VIEWS.items():
-        window.run(f"location.hash = '#/{view}'")
-        quoted = text.replace("\\", "\\\\").replace("`", "")
-        window.until(f"document.querySelector('main').innerText.includes(`{quoted}`)")
-    window.run("location.hash = '#/attackers/ip/192.0.2.77'")
-    window.until("document.querySelector('main').innerText.includes('malicious')")
-    window.run("location.hash = '#/sessions/s1'")
-    window.until("document.querySelector('.terminal').innerText.includes('onerror')")
-    assert "not ours" not in window.run("document.querySelector('.terminal').innerText")
-    assert "owned" not in window.run("document.title")
-    assert window.run("document.querySelectorAll('main img').length") == 0
-    assert window.errors == []
+        await page.evaluate(f"location.hash = '#/{view}'")
+        await expect(page.locator("main")).to_contain_text(text)
+        await expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        assert await ann.nameless() == [], view
+    uuids = fleet.uuids
+    for path in (
+        f"attackers/{uuids['attacker']}",
+        f"identities/{uuids['identity']}",
+        f"campaigns/{uuids['campaign']}",
+    ):
+        await page.evaluate(f"location.hash = '#/{path}'")
+        await expect(page.locator("main")).to_contain_text("T1059.004" if "att" in path else "Seen")
+        assert await ann.nameless() == [], path
+    await page.evaluate("location.hash = '#/sessions/s1'")
+    await expect(page.get_by_label("Terminal")).to_contain_text("onerror")
+    await expect(page.get_by_label("Terminal")).not_to_contain_text("not ours")
+    assert "owned" not in await page.title()
+    assert await page.locator("main img").count() == 0
 
 
-def test_dashboard_viewer_gets_no_buttons_of_admins(page: tuple[Browser, Web, Api]) -> None:
-    window, web, api = page
-    token = auth.mint(api.settings.jwt_secret, "ann", "viewer")
-    window.open(f"{web.url}/#token={token}")
-    window.until("document.querySelector('header').innerText.includes('ann')")
-    assert "Users" not in window.run("document.querySelector('nav').innerText")
-    window.run("location.hash = '#/canaries'")
-    window.until("document.querySelector('main').innerText.includes('onerror')")
-    assert window.run("document.querySelectorAll('main form, main td button').length") == 0
+async def test_dashboard_graph_leads_from_campaign_to_identity_to_address_by_keys(
+    fleet: Dashboard, ann: Visitor
+) -> None:
+    page = ann.page
+    await page.evaluate("location.hash = '#/graph'")
+    for kind, name in (
+        ("campaign", r"campaign \w{8}, 1 identity"),
+        ("identity", r"identity \w{8}, 1 address.*1 ja3"),
+        ("address", r"address 192\.0\.2\.77"),
+    ):
+        await expect(page.get_by_role("link", name=re.compile(name))).to_have_class(f"node {kind}")
+    await page.get_by_role("link", name=re.compile("address 192")).focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("192.0.2.77")
 
 
-def test_dashboard_fits_a_phone(page: tuple[Browser, Web, Api]) -> None:
-    window, _, _ = page
-    window.size(360, 780, mobile=True)
-    for view in ("visits", "attackers", "credentials"):
-        window.run(f"location.hash = '#/{view}'")
-        window.until("document.querySelector('tbody tr')")
-        assert window.run("document.documentElement.scrollWidth") <= 360, view
+async def test_dashboard_viewer_sees_no_buttons_and_the_interface_refuses(
+    fleet: Dashboard, browser: Browser
+) -> None:
+    async with browser.visitor() as person:
+        page = person.page
+        await page.goto(fleet.link("viewer"))
+        await expect(page.get_by_role("banner")).to_contain_text("vic")
+        await expect(page.get_by_role("link", name="Users")).to_have_count(0)
+        for view in ("fleet", "canaries", "webhooks", "attack"):
+            await page.evaluate(f"location.hash = '#/{view}'")
+            await expect(page.locator("main")).to_contain_text(VIEWS[view])
+            assert await page.locator("main form, main td button").count() == 0, view
+        refused = await page.evaluate(
+            """async () => Promise.all([
+              ["POST", "/workers/profiler/restart"], ["POST", "/workers/bus/stop"],
+              ["POST", "/canary/tokens"], ["GET", "/users"], ["DELETE", "/webhooks/x"],
+            ].map(async ([method, path]) => (await fetch(`/api/v1${path}`, { method, headers: {
+              Authorization: `Bearer ${sessionStorage.getItem("decnet-token")}`,
+              "Content-Type": "application/json" }, body: method === "POST" ? "{}" : undefined,
+            })).status))"""
+        )
+        assert refused == [403] * 5
+        # Nor may anybody without a token, though the page comes from the same place.
+        bare = "async () => (await fetch('/api/v1/workers/bus/stop', { method: 'POST' })).status"
+        assert await page.evaluate(bare) == 401
+        assert (await fleet.worker("bus")).state == "ready"
+
+
+async def test_dashboard_fits_a_phone(fleet: Dashboard, browser: Browser) -> None:
+    size = {key: PHONE[key] for key in ("width", "height")}
+    more = {key: PHONE[key] for key in ("is_mobile", "has_touch")}
+    async with browser.visitor(**size, **more) as person:
+        page = person.page
+        await page.goto(fleet.link())
+        for view, text in VIEWS.items():
+            await page.evaluate(f"location.hash = '#/{view}'")
+            await expect(page.locator("main")).to_contain_text(text)
+            width = await page.evaluate("document.documentElement.scrollWidth")
+            assert width <= PHONE["width"], (view, width)
+        assert person.complaints == []
+
+
+async def test_dashboard_is_walked_by_the_keyboard_alone(fleet: Dashboard, ann: Visitor) -> None:
+    page = ann.page
+    await page.evaluate("document.activeElement.blur()")
+    await ann.tab_to("Skip to the content")
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("document.activeElement.id") == "main"
+    await page.reload()
+    await ann.tab_to("Fleet")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert await page.evaluate(outline) != "none", "one sees where one is"
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Fleet")
+    await ann.tab_to("stop decoy@ssh")
+    await page.keyboard.press("Enter")
+    await ann.page.get_by_role("button", name="start decoy@ssh").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="stop decoy@ssh")).to_be_visible()
+    await fleet.manager.until("decoy@ssh", lambda worker: worker.ready)
+
+
+async def test_dashboard_logs_out_for_good(fleet: Dashboard, browser: Browser) -> None:
+    async with browser.visitor() as person:
+        page = person.page
+        await page.goto(fleet.url)
+        await page.get_by_label("User").fill("admin")
+        await page.get_by_label("Password").fill(fleet.settings.admin_password)
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_text("live", exact=True)).to_be_visible()
+        token = await page.evaluate("sessionStorage.getItem('decnet-token')")
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.get_by_role("button", name="Log in")).to_be_visible()
+        answer = await page.request.get(
+            f"{fleet.url}/api/v1/logs", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status == 401
+
+
+async def test_dashboard_and_the_interface_s_own_page_allow_no_inline_code(
+    fleet: Dashboard, browser: Browser
+) -> None:
+    async with browser.visitor() as person:
+        for path in ("/", "/api/docs", "/api/v1/health"):
+            answer = await person.page.request.get(fleet.url + path)
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy and "unsafe" not in policy, path
+        await person.page.goto(f"{fleet.url}/api/docs")
+        margin = "getComputedStyle(document.querySelector('td')).verticalAlign"
+        assert await person.page.evaluate(margin) == "top", "its own style counts"
+        assert person.complaints == []

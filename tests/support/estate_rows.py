@@ -25,15 +25,16 @@ from decnet.db.tables import (
     TtpRule,
     TtpTag,
 )
-from tests.support.api import NOW, Api
+from decnet.settings import Settings
+from tests.support.api import NOW
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">'; DROP TABLE users; --"
 
 
-def fill(api: Api) -> dict[str, str]:
+def fill(settings: Settings) -> dict[str, str]:
     """Store them; gives the uuids."""
-    engine = create_engine(f"sqlite:///{api.settings.db_file}")
-    shard = write_shard(api)
+    engine = create_engine(f"sqlite:///{settings.db_file}")
+    shard = write_shard(settings)
     with Session(engine, expire_on_commit=False) as session:
         campaign = Campaign(
             first_seen_at=NOW, last_seen_at=NOW, identity_count=1, notes=HOSTILE, confidence=0.5
@@ -137,7 +138,7 @@ def fill(api: Api) -> dict[str, str]:
                     started_at=NOW,
                     ended_at=NOW,
                     duration_s=2,
-                    shard_path=str(api.settings.state_dir / "jwt-secret"),
+                    shard_path=str(settings.state_dir / "jwt-secret"),
                 ),
                 TtpTag(
                     uuid="t1",
@@ -186,9 +187,9 @@ def fill(api: Api) -> dict[str, str]:
     return uuids
 
 
-def write_shard(api: Api) -> str:
+def write_shard(settings: Settings) -> str:
     """A day's recordings: ours between another session's lines, a torn one and a made-up one."""
-    folder = api.settings.artifacts_dir / "decky-01" / "ssh" / "transcripts"
+    folder = settings.artifacts_dir / "decky-01" / "ssh" / "transcripts"
     folder.mkdir(parents=True)
     path = folder / "sessions-2026-11-24.jsonl"
     lines = [

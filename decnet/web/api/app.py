@@ -26,6 +26,7 @@ from decnet.web.api.routes import (
     config,
     credentials,
     deckies,
+    graph,
     groups,
     health,
     login,
@@ -44,7 +45,7 @@ OLD = (health, login, logs, attackers, stream)
 """Reachable without the prefix as well, unlisted."""
 ROUTES = (
     *OLD,
-    *(users, credentials, sessions, groups, ttp, deckies),
+    *(users, credentials, sessions, groups, graph, ttp, deckies),
     *(canary, webhooks, workers, config),
 )
 HASHES_AT_ONCE = 2
@@ -100,7 +101,8 @@ def forget(app: FastAPI) -> None:
 
 
 async def _docs(request: Request) -> HTMLResponse:
-    return HTMLResponse(docs.page(request.app.openapi()))
+    headers = {"Content-Security-Policy": docs.POLICY}
+    return HTMLResponse(docs.page(request.app.openapi()), headers=headers)
 
 
 async def _storage(request: Request, error: Exception) -> JSONResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from html import escape
 from typing import Any
 
@@ -10,6 +12,13 @@ _STYLE = (
     "table{border-collapse:collapse;width:100%}td{padding:.3rem .8rem .3rem 0;vertical-align:top}"
     "tr{border-top:1px solid #8884}code{font-size:.9em}.m{font-weight:600}"
 )
+
+_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""Content-Security-Policy of the page: its own style and nothing else."""
 
 
 def page(document: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (
         b"content-security-policy",
-        b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+        b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     ),
     (b"cache-control", b"no-store"),
 )

@@ -5,6 +5,7 @@ import * as attack from "./views/attack.js";
 import * as canaries from "./views/canaries.js";
 import * as credentials from "./views/credentials.js";
 import * as fleet from "./views/fleet.js";
+import * as graph from "./views/graph.js";
 import * as groups from "./views/groups.js";
 import * as sessions from "./views/sessions.js";
 import * as users from "./views/users.js";
@@ -12,12 +13,12 @@ import * as visits from "./views/visits.js";
 import * as webhooks from "./views/webhooks.js";
 
 const VIEWS = { visits, fleet, attackers, sessions, credentials, identities: groups.identities,
-  campaigns: groups.campaigns, attack, canaries, webhooks, users, account: users.account };
+  campaigns: groups.campaigns, graph, attack, canaries, webhooks, users, account: users.account };
 const NAV = [["visits", "Visits"], ["fleet", "Fleet"], ["attackers", "Attackers"], ["sessions", "Sessions"],
-  ["credentials", "Credentials"], ["identities", "Identities"], ["campaigns", "Campaigns"], ["attack", "ATT&CK"],
+  ["credentials", "Credentials"], ["identities", "Identities"], ["campaigns", "Campaigns"], ["graph", "Graph"], ["attack", "ATT&CK"],
   ["canaries", "Canaries"], ["webhooks", "Webhooks"], ["users", "Users"]];
 const main = document.getElementById("main"), bar = document.getElementById("bar");
-const live = h("span", { class: "live", title: "The event stream" }, "offline");
+const live = h("span", { class: "live", role: "status", title: "The event stream" }, "offline");
 let leave = null; // ends the view that is shown
 
 function drawBar() {

@@ -2,8 +2,8 @@ import * as api from "../api.js";
 import { badge, button, fill, h, mb, span, table, toast, when } from "../dom.js";
 
 const KIND = { ready: "good", up: "good", running: "good", starting: "warn", stopping: "warn", backoff: "warn", failed: "bad", silent: "bad", degraded: "warn" };
-const COLUMNS = ["Worker", "State", "Private MB", "Shared MB", "Restarts", "Up for", "Heartbeat", "Says", ""];
-const NUMBERS = ["Private MB", "Shared MB", "Restarts"];
+const COLUMNS = ["Worker", "State", "PID", "Private MB", "Shared MB", "Limit MB", "Restarts", "Up for", "Heartbeat", "Says", ""];
+const NUMBERS = ["PID", "Private MB", "Shared MB", "Limit MB", "Restarts"];
 
 const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 
@@ -15,8 +15,12 @@ export async function show(place) {
       h("thead", {}, h("tr", {}, COLUMNS.map((c) => h("th", { scope: "col", class: NUMBERS.includes(c) ? "num" : "" }, c)))), body)),
     h("h2", {}, "Zygotes"), zygotes, h("h2", {}, "Deckies"), deckies);
 
+  let asked = 0, shown = 0;
   async function refresh() {
+    const turn = asked += 1;
     const fleet = await api.get("/workers");
+    if (turn < shown) return; // an older answer that came late would undo what was just done
+    shown = turn;
     const names = new Set(fleet.workers.map((w) => w.name));
     for (const [name, row] of rows) if (!names.has(name)) { row.line.remove(); rows.delete(name); }
     for (const worker of fleet.workers) {
@@ -71,6 +75,8 @@ function makeRow(name, refresh) {
     fill(cells.State, badge(w.state, KIND[w.state]));
     cells["Private MB"].textContent = mb(w.memory?.private_kib);
     cells["Shared MB"].textContent = mb(w.memory?.shared_kib);
+    cells.PID.textContent = w.pid ?? "–";
+    cells["Limit MB"].textContent = w.memory_max === null ? "–" : (w.memory_max / 1e6).toFixed(0);
     cells.Restarts.textContent = w.restarts;
     cells["Up for"].textContent = w.pid && w.started_at ? span(Date.now() / 1000 - w.started_at) : "–";
     fill(cells.Heartbeat, w.beat_age_s === null ? "–" : `${span(w.beat_age_s)} ago`, w.stale && w.pid ? [" ", badge("stale", "bad")] : null);

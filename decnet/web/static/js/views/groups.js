@@ -13,7 +13,7 @@ const identityColumns = [
 
 export const identities = { async show(place, [uuid]) {
   if (!uuid) {
-    fill(place, h("h1", {}, "Identities"), h("p", { class: "lead" }, "Addresses that show the same hands."),
+    fill(place, h("h1", {}, "Identities"), h("p", { class: "lead" }, "Addresses that show the same hands. ", link("#/graph", "As a graph")),
       pages((cursor) => api.get("/identities", { cursor }), identityColumns, "None yet."));
     return null;
   }
@@ -33,7 +33,7 @@ export const identities = { async show(place, [uuid]) {
 
 export const campaigns = { async show(place, [uuid]) {
   if (!uuid) {
-    fill(place, h("h1", {}, "Campaigns"), h("p", { class: "lead" }, "Identities that work together."),
+    fill(place, h("h1", {}, "Campaigns"), h("p", { class: "lead" }, "Identities that work together. ", link("#/graph", "As a graph")),
       pages((cursor) => api.get("/campaigns", { cursor }), [
         { label: "Campaign", cell: (c) => link(`#/campaigns/${c.uuid}`, mono(short(c.uuid))) },
         { label: "Last seen", cell: (c) => when(c.last_seen_at) }, { label: "First seen", cell: (c) => when(c.first_seen_at) },
@@ -44,7 +44,7 @@ export const campaigns = { async show(place, [uuid]) {
   fill(place, h("h1", {}, "Campaign ", mono(short(c.uuid))),
     h("div", { class: "panel" }, facts([["Seen", [when(c.first_seen_at), " to ", when(c.last_seen_at)]], ["Confidence", c.confidence.toFixed(2)],
       ["Payloads", mono(c.payload_hashes.map((p) => p.slice(0, 16)).join(" "))], ["C2", mono(c.c2_endpoints.join(" "))], ["Notes", c.notes]])),
-    h("h2", {}, "Identities"), table(identityColumns, c.identities),
+    h("h2", {}, "Identities"), table(identityColumns, c.identities), h("p", {}, link(`#/graph/${c.uuid}`, "As a graph")),
     h("h2", {}, "ATT&CK"), pages((cursor) => api.get(`/ttp/by-campaign/${api.segment(c.uuid)}`, { cursor, limit: 25 }), tagColumns, "None."));
   return null;
 } };
