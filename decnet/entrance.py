@@ -13,8 +13,11 @@ import socket
 from pathlib import Path
 
 from decnet.context import Context, run_worker
+from zygote.warming import part
 
 log = logging.getLogger("decnet.entrance")
+THE_END = "the end"
+"""The part of a warm-up that a worker runs only when it stops."""
 MOMENT_SECONDS = 0.05
 WATCHDOG_SECONDS = 0.02
 
@@ -44,3 +47,4 @@ async def _moment(ctx: Context) -> None:
     ctx.ready("for a moment")
     ctx.progress()
     await asyncio.sleep(MOMENT_SECONDS)
+    part(THE_END)

@@ -18,15 +18,16 @@ import asyncssh
 
 from decnet.bus.broker import Broker
 from decnet.context import Context, conduct, open_context
-from decnet.decoys.catalogue import KINDS, worker_name
-from decnet.entrance import walk_in
+from decnet.decoys.catalogue import KINDS
+from decnet.entrance import THE_END, walk_in
 from decnet.settings import Settings
 from decnet.workers import decoy
-from zygote.warming import rounds, watched
+from zygote.warming import aside, part, rounds, watched
 
 # What a visitor says to each kind, from the first word to the last, in one go.
 SCRIPTS: dict[str, bytes] = {
-    "http": b"GET / HTTP/1.1\r\nHost: warm\r\nConnection: close\r\n\r\n",
+    "http": b"GET / HTTP/1.1\r\nHost: warm\r\n\r\n"
+    b"GET /warm HTTP/1.1\r\nHost: warm\r\nConnection: close\r\n\r\n",
     "telnet": b"root\r\nwarm\r\nuname -a\r\nexit\r\n",
     "ftp": b"USER root\r\nPASS warm\r\nPWD\r\nEPSV\r\nFEAT\r\nQUIT\r\n",
     "smtp": b"EHLO warm\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"
@@ -53,12 +54,15 @@ def warm() -> None:
     """
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
+    with aside():
+        scene = tempfile.TemporaryDirectory(prefix="decnet-warm-")
     try:
-        with tempfile.TemporaryDirectory(prefix="decnet-warm-") as folder:
-            if watched():
-                walk_in(Path(folder), database=False)
-            asyncio.run(_exercise(Path(folder)))
+        if watched():
+            walk_in(Path(scene.name), database=False)
+        asyncio.run(_exercise(Path(scene.name)))
     finally:
+        with aside():
+            scene.cleanup()
         logging.disable(level)
 
 
@@ -66,12 +70,15 @@ async def _exercise(folder: Path) -> None:
     ports = {f"{kind.variable}": "0" for kind in KINDS.values()}
     settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), **ports})
     broker = Broker(settings.bus_socket)
-    await broker.start()
+    with aside():  # the bus is one process only
+        await broker.start()
     try:
         for kind in [*SERVERS] * rounds(ROUNDS):
+            part(kind)
             await _live(kind, settings)
     finally:
-        await broker.stop()
+        with aside():
+            await broker.stop()
 
 
 async def _live(kind: str, settings: Settings) -> None:
@@ -79,17 +86,26 @@ async def _live(kind: str, settings: Settings) -> None:
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def visited(ctx: Context) -> None:
-        # What it would tell the manager has the port that the kernel chose.
-        setattr(ctx, "ready", lambda said: ready.set_result(int(said.rpartition(":")[2])))  # noqa: B010
+        tell = ctx.ready
+
+        def told(status: str) -> None:
+            tell(status)
+            # It has the port that the kernel chose.
+            ready.set_result(int(status.rpartition(":")[2]))
+
+        setattr(ctx, "ready", told)  # noqa: B010
         await decoy.main(ctx)
 
-    async with open_context(worker_name(kind), settings, database=False, notifies=False) as ctx:
+    worker = f"decoy@{decoy.instance_of([kind], '')}"
+    async with open_context(worker, settings, database=False, notifies=False) as ctx:
         running = asyncio.create_task(conduct(ctx, visited))
         either: set[asyncio.Future[Any]] = {running, ready}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
-            await (_visit_ssh(ready.result()) if kind == "ssh"
-                   else _visit(ready.result(), SCRIPTS[kind]))  # fmt: skip
+            with aside():
+                await (_visit_ssh(ready.result()) if kind == "ssh"
+                       else _visit(ready.result(), SCRIPTS[kind]))  # fmt: skip
+        part(THE_END)
         ctx.stop("the rehearsal is over")
         await running
 

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import asyncssh
@@ -60,9 +61,12 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
     # It logs user names as they come: what attackers send goes through the journal only.
     asyncssh.set_log_level(logging.CRITICAL)
     logins = logins_of(SERVICE, os.environ)
-    keys = await asyncio.to_thread(host_keys, house.state_dir, house.keys_prefix)
+    # Not in a thread: it takes milliseconds, and the thread's stack would stay for good.
+    keys = host_keys(house.state_dir, house.keys_prefix)
     shards = Shards(house.artifacts_dir, house.decky, SERVICE)
     visitors: set[Visitor] = set()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(_Here())
     acceptor = await listen(
         sock, keys, house.look.ssh, lambda: Visitor(house, logins, shards, visitors)
     )
@@ -77,6 +81,24 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
                 while visitors:
                     await asyncio.sleep(0.01)
         shards.close()
+        loop.set_default_executor(ThreadPoolExecutor())  # no thread before there is work
+
+
+class _Here(ThreadPoolExecutor):
+    """Does its work at once, and starts no thread.
+
+    asyncssh reads its options in a thread, at the start and after each login, because it may be
+    told to read files. Here is none to read, and the thread would stay with each decoy.
+    """
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call it."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
 
 
 async def listen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
 import weakref
 from types import CodeType, FunctionType
@@ -113,3 +114,29 @@ def test_code_that_is_weakly_referenced_stays() -> None:
 def test_a_block_is_as_large_as_the_interpreter_says() -> None:
     one = functions()["outer"].__code__
     assert abs(code.size(one) - one.__sizeof__()) <= 64
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="which code is only read is known from 3.13")
+def test_notes_are_those_of_code_that_is_only_read() -> None:
+    some = functions()
+    size, waits = some["size"], some["count"]
+    assert code.notes(size.__code__) is None, "it never ran, so it has everything to learn"
+    thing = type("Thing", (), {"names": "ab"})()
+    for _ in range(100):
+        size(thing)
+        list(waits(3))
+    before = code.notes(size.__code__)
+    assert before is not None
+    size(thing)
+    assert code.notes(size.__code__) == before, "what it has learnt fits"
+    size(type("Other", (), {"names": "abc"})())
+    assert code.notes(size.__code__) not in (before, None), "another type: it counts down"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="which code is only read is known from 3.13")
+def test_a_branch_is_written_whenever_it_is_taken() -> None:
+    scope: dict[str, FunctionType] = {}
+    exec("def sign(n):\n    return 1 if n > 0 else -1\n", scope)
+    for _ in range(100):
+        scope["sign"](3)
+    assert code.notes(scope["sign"].__code__) is None

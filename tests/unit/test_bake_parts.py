@@ -19,7 +19,12 @@ from zygote.fleet.model import ZygoteSpec
 
 def bake() -> Bake:
     return Bake(
-        ZygoteSpec("floor"), -1, lambda stage, detail: None, lambda: None, set, lambda work: set()
+        ZygoteSpec("floor"),
+        -1,
+        lambda stage, detail: None,
+        lambda: None,
+        dict,
+        lambda work, then: [{}, {}],
     )
 
 
@@ -64,7 +69,7 @@ def test_pipeline_stops_at_an_error() -> None:
 def test_pipeline_names_are_unique_and_the_heap_is_settled_last() -> None:
     names = [stage.name for stage in pipeline.STAGES]
     assert len(set(names)) == len(names)
-    assert names[-3:] == ["seal", "collapse", "final audit"]
+    assert names[-4:] == ["freeze", "final audit", "seal", "collapse"]
 
 
 def test_selftest_agrees_with_the_version() -> None:

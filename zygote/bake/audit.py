@@ -1,8 +1,8 @@
 """Refuse a floor that cannot be cloned safely.
 
 It runs twice: right after the imports, so that a fault is named before the warm-up adds its own,
-and as the last stage, because a warm-up may leave things behind. What it looks for, and why each
-is a hazard, stands in `zygote.audit`.
+and when all code of the fleet's owner has run, because a warm-up may leave things behind. What it
+looks for, and why each is a hazard, stands in `zygote.audit`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ Facts about code objects (CPython 3.11 to 3.14, builds with a GIL):
   specialised instructions name versions of functions and types, never a place in the code.
 - Whoever calls a function finds its code in the function object; a function made by another one
   finds it among that one's constants. Frames that run, and generators that wait, keep the old one.
+- While it runs, counters of instructions that have not been specialised are written, and from
+  Python 3.13 on the history of each branch; other code is only read.
 - Equality and hash go by content, so a dict keyed by code objects finds the copy, too.
 - Two blocks then share what they point to (constants, names, lazily made views): the original must
   never be freed, and so neither may the copy, which is why it gets a count that does not run out.
@@ -18,6 +20,7 @@ All offsets are found out on a function of our own, and tried on it, before any 
 from __future__ import annotations
 
 import ctypes
+import opcode
 import sys
 import sysconfig
 import weakref
@@ -30,6 +33,26 @@ from zygote.sys import malloc
 _MANY = 1 << 29
 """References that nobody counts down, below what any version takes for immortal."""
 _WORD = 8
+
+
+def _read_rooms() -> dict[int, int]:
+    """Instructions that write nothing -> bytes of notes behind them; {} where nobody knows."""
+    special = getattr(opcode, "_specialized_opmap", {})  # from 3.13
+    notes = getattr(opcode, "_inline_cache_entries", {})
+    if not special:
+        return {}
+    special_of = opcode._specializations  # type: ignore[attr-defined]
+    found = {
+        number: 0
+        for name, number in opcode.opmap.items()
+        if name not in notes and name not in special_of
+    }
+    for name, kinds in special_of.items():
+        found |= {special[kind]: 2 * notes.get(name, 0) for kind in kinds if kind in special}
+    return found
+
+
+_ROOM = _read_rooms()
 
 
 class Layout(NamedTuple):
@@ -75,6 +98,23 @@ def size(code: CodeType) -> int:
     """Bytes of its block."""
     kind = type(code)
     return kind.__basicsize__ + _word(id(code) + 2 * _WORD).value * kind.__itemsize__
+
+
+def notes(code: CodeType) -> bytes | None:
+    """What the interpreter has noted in it, where its way through it writes nothing more.
+
+    It does write, and None is returned, where an instruction has room for notes and none was
+    specialised, and, from Python 3.13 on, at each branch, whose history it keeps.
+    """
+    instructions: bytes = code._co_code_adaptive  # type: ignore[attr-defined]
+    found, at = bytearray(), 0
+    while at < len(instructions):
+        room = _ROOM.get(instructions[at])
+        if room is None:
+            return None
+        found += instructions[at + 2 : at + 2 + room]
+        at += 2 + room
+    return bytes(found)
 
 
 def copy(codes: Iterable[CodeType]) -> dict[int, int]:

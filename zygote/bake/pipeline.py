@@ -1,12 +1,12 @@
 """The bake: from an empty interpreter to a floor that stays shared.
 
-    import → audit → warm → collect → trim → relocate → immortalise → freeze → seal → collapse →
-    audit → ready
+    import → audit → warm → collect → trim → relocate → immortalise → freeze → audit → seal →
+    collapse → ready
 
 The order matters. Code is moved with what it has learnt, so `relocate` comes after `warm`. Before
 the freeze the heap may still be walked and written; after it nothing may. `seal` comes when
-nobody makes or drops objects any more, so that no hole opens again, and `collapse` when no page
-comes or goes.
+nobody makes or drops objects any more, so that no hole opens again: after the last audit, which
+makes and drops thousands. `collapse` comes when no page comes or goes.
 
 What an exception that nobody foresaw does to the bake, stage by stage:
 
@@ -43,9 +43,9 @@ STAGES = (
     Stage("relocate", relocate.run, optional=True),
     Stage("immortalise", immortalise.run, optional=True),
     Stage("freeze", freeze.run, optional=True),
+    Stage("final audit", audit.run),
     Stage("seal", seal.run, optional=True),
     Stage("collapse", collapse.run, optional=True),
-    Stage("final audit", audit.run),
 )
 """All stages after "import", which is the fork server's own (`zygote.forkserver.preload`)."""
 

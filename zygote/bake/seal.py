@@ -31,6 +31,9 @@ _ROUNDS = 2
 _AGAIN = 3
 """Rounds of what every worker does, that fill the cleared cache again."""
 
+_ITERATORS = 256
+"""One more than asyncio keeps."""
+
 _filling: list[object] = []
 
 
@@ -44,6 +47,7 @@ def run(bake: Bake) -> str:
     _clear_type_cache()
     warm.own(bake, rounds=_AGAIN)
     gc.collect()  # empties the interpreter's lists of dead objects, whose places are holes, too
+    _take_iterators()
     blocks, taken = fill()
     gc.freeze()  # the filling, too, is out of the collector's sight
     if not blocks and not taken:
@@ -70,10 +74,27 @@ def _clear_type_cache() -> None:
 
 def _fill_small() -> int:
     """Take the free blocks of all half-used pools; how many there were."""
-    rows = [(int(size), int(free)) for size, free in _ROW.findall(_statistics())]
+    found = _ROW.findall(_statistics())
+    rows = [(int(size), int(free)) for size, free in found]
+    # They lie in holes, too: dropped, their places would be the first to be used again.
+    _filling.append((found, rows))
     for size, free in rows:
         _filling.append([_make(size) for _ in range(free)])
     return sum(free for _, free in rows)
+
+
+def _take_iterators() -> None:
+    """Take the iterators over futures that asyncio keeps for reuse, which no collection empties."""
+    if asyncio := sys.modules.get("_asyncio"):
+        future = asyncio.Future(loop=_NoLoop())
+        _filling.append([iter(future) for _ in range(_ITERATORS)])
+
+
+class _NoLoop:
+    """All that a future asks of its loop at first."""
+
+    def get_debug(self) -> bool:
+        return False
 
 
 def _make(size: int) -> object:

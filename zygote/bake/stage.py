@@ -8,7 +8,7 @@ exception is a fault of ours: what follows from it is said by `Stage.optional`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,8 +34,9 @@ class Bake:
             many times.
         rehearse: gives the ids of the code objects that an idle worker has entered, in order;
             raises ZygoteError or OSError where that cannot be found out.
-        trace: gives the ids of the code objects that a function enters, which it runs in a clone;
-            raises as `rehearse`.
+        trace: gives the ids of the code objects that a function enters, which it runs in a clone,
+            first those that any worker runs, then those of each part, and in the end those that a
+            second function names afterwards, in the clone; raises as `rehearse`.
         ledger: which module made which thread and which descriptor.
         frozen: the collector sees nothing of the floor any more. (Its own count does not say that:
             Python 3.12 starts with immortal objects among the frozen ones.)
@@ -49,7 +50,7 @@ class Bake:
     tell: Callable[[str, str], None]
     own: Callable[[], None]
     rehearse: Callable[[], dict[int, None]]
-    trace: Callable[[Callable[[], None]], dict[int, None]]
+    trace: Callable[[Callable[[], None], Callable[[], Iterable[int]]], list[dict[int, None]]]
     ledger: Ledger = field(default_factory=Ledger)
     frozen: bool = False
     studied: list[Finding] = field(default_factory=list)

@@ -61,6 +61,7 @@ def own(bake: Bake, rounds: int = _ROUNDS) -> None:
         with _no_loop_stays():
             asyncio.run(asyncio.sleep(1e-9))
         bake.own()
+        asyncio.iscoroutine(own)  # a loop asks it of each signal handler, and remembers the type
 
 
 def _call(bake: Bake, entry: str) -> None:

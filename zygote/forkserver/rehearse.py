@@ -15,12 +15,12 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from zygote.errors import ZygoteError
-from zygote.warming import TRACING
+from zygote.warming import TRACING, is_aside, watch_parts
 
 _LOOP = (
     "zygote.forkserver.loop",
@@ -32,6 +32,7 @@ _LOOP = (
 )
 _TARGET = f"{__name__}:perform"
 _entered: dict[int, None] = {}
+_parts: dict[str, dict[int, None]] = {}
 
 
 def run() -> dict[int, None]:
@@ -55,10 +56,14 @@ def run() -> dict[int, None]:
     return _of_the_loop() | dict.fromkeys(array.array("Q", data))
 
 
-def trace(work: Callable[[], None]) -> dict[int, None]:
+def trace(
+    work: Callable[[], None], then: Callable[[], Iterable[int]] = tuple
+) -> list[dict[int, None]]:
     """The ids of all code objects that `work` enters in a clone of this process, and its threads'.
 
-    In the order of their first entries.
+    In the order of their first entries. First those that come before any part
+    (`zygote.warming.part`), then those of each part; what goes on aside is left out. Last come the
+    ids that `then` gives in the clone afterwards.
 
     Raises:
         ZygoteError: it raised there, or this Python cannot tell (before 3.12).
@@ -75,7 +80,8 @@ def trace(work: Callable[[], None]) -> dict[int, None]:
                 os.environ[TRACING] = "1"
                 _note_starts()
                 work()
-                os.write(script, array.array("Q", list(_entered)).tobytes())
+                for part in (*_parts.values(), then()):
+                    os.write(script, array.array("Q", [*part, 0]).tobytes())
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()
@@ -84,9 +90,20 @@ def trace(work: Callable[[], None]) -> dict[int, None]:
         _, status = os.waitpid(pid, 0)
         if status:
             raise ZygoteError(f"a rehearsed warm-up ended with wait status {status}")
-        return dict.fromkeys(array.array("Q", os.pread(script, os.fstat(script).st_size, 0)))
+        return _split(array.array("Q", os.pread(script, os.fstat(script).st_size, 0)))
     finally:
         os.close(script)
+
+
+def _split(ids: array.array[int]) -> list[dict[int, None]]:
+    """Parts that end with a zero each."""
+    parts: list[dict[int, None]] = [{}]
+    for one in ids:
+        if one:
+            parts[-1][one] = None
+        else:
+            parts.append({})
+    return parts[:-1]
 
 
 def _of_the_loop() -> dict[int, None]:
@@ -137,15 +154,24 @@ def _request() -> dict[str, Any]:
 
 
 def _note_starts() -> None:
-    """Note each code object when it is first entered, in any thread. See: sys.monitoring."""
+    """Note each code object when a part first enters it, in any thread. See: sys.monitoring."""
     monitoring: Any = vars(sys)["monitoring"]  # from 3.12
     tool = monitoring.PROFILER_ID
     monitoring.use_tool_id(tool, __name__)
+    part = _parts.setdefault("", {})
 
     def started(code: CodeType, _offset: int) -> Any:
-        _entered[id(code)] = None
+        if is_aside():
+            return None  # somebody else may still enter it
+        part[id(code)] = None
         return monitoring.DISABLE
 
+    def begin(name: str) -> None:
+        nonlocal part
+        part = _parts.setdefault(name, {})
+        monitoring.restart_events()
+
+    watch_parts(begin)
     monitoring.register_callback(tool, monitoring.events.PY_START, started)
     monitoring.set_events(tool, monitoring.events.PY_START)
 
