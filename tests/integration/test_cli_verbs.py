@@ -302,7 +302,8 @@ def test_events_show_the_newest_and_follow(cli: Cli) -> None:
 
 def test_reload_tells_what_changed(cli: Cli) -> None:
     file = cli.folder / "fleet.toml"
-    assert cli("reload").out == "nothing changed\n"
+    assert cli("reload", "--file").out == "nothing changed\n"
+    assert cli("reload").out == "nothing to do: all that runs is what is on disk\n"
     file.write_text(FLEET + '[worker.extra]\nrun = "habits:calm"\n')
     assert "the file has changed" in cli("status").out
     assert "extra" in cli("reload").out

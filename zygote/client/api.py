@@ -36,6 +36,7 @@ from zygote.control.interface import (
     ManagerInterface,
     ManagerState,
     Result,
+    RollStep,
     WorkerState,
     ZygoteState,
 )
@@ -143,6 +144,29 @@ class Client:
         changes: list[str] = await self._ask(self._proxy.Reload(), "changes")
         return changes
 
+    async def roll(
+        self, zygotes: Sequence[str] = (), workers: Sequence[str] = (), *, force: bool = False
+    ) -> AsyncIterator[RollStep]:
+        """Bake zygotes that are older than their code anew, and move workers over: each step.
+
+        Args:
+            zygotes, workers: only these, up to date or not.
+            force: all, up to date or not.
+        Raises:
+            ZygoteError: the old generation serves on.
+        """
+        async with await Client.connect(self.socket) as own:
+            stream = own._proxy.Roll(zygotes=list(zygotes), workers=list(workers), force=force)
+            async with aclosing(stream):
+                while True:
+                    try:
+                        reply = await anext(stream)
+                    except StopAsyncIteration:
+                        return
+                    except Exception as error:
+                        raise _explain(error, self.socket) from None
+                    yield reply["step"]
+
     async def shutdown(self, *, wait: bool = False) -> None:
         """Have everything stopped, in reverse order. `wait`: until the manager is gone."""
         pid = (await self.status()).pid if wait else 0
@@ -246,13 +270,21 @@ class BlockingClient:
         """See `Client.reload`."""
         return self._run(self._client.reload())
 
+    def roll(
+        self, zygotes: Sequence[str] = (), workers: Sequence[str] = (), *, force: bool = False
+    ) -> Iterator[RollStep]:
+        """See `Client.roll`."""
+        yield from self._each(self._client.roll(zygotes, workers, force=force))
+
     def shutdown(self, *, wait: bool = False) -> None:
         """See `Client.shutdown`."""
         self._run(self._client.shutdown(wait=wait))
 
     def events(self, *, follow: bool = True, last: int = 0) -> Iterator[Event]:
         """See `Client.events`."""
-        stream = self._client.events(follow=follow, last=last)
+        yield from self._each(self._client.events(follow=follow, last=last))
+
+    def _each(self, stream: AsyncIterator[T]) -> Iterator[T]:
         try:
             while True:
                 try:

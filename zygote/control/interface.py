@@ -71,6 +71,9 @@ class ZygoteState:
     error: str = ""
     hint: str = ""
     outdated: str = ""  # a file on disk that is newer than what was imported
+    next_pid: int | None = None  # of the generation that a reload has made beside it
+    next_generation: int = 0
+    next_state: str = ""  # baking ready
 
 
 @dataclass
@@ -127,6 +130,19 @@ class RunReport:
     pid: int | None = None
     code: int | None = None
     signal: int | None = None
+
+
+@dataclass
+class RollStep:
+    """One step of a reload. The last one is "done", with the counts."""
+
+    at: float  # wall clock
+    step: str  # baking baked moving moved tight promoted going-back went-back stays done
+    subject: str  # worker, "zygote.NAME", or "manager"
+    detail: str = ""
+    zygotes: int = 0  # done: baked
+    workers: int = 0  # done: moved
+    seconds: float = 0.0  # done: of all
 
 
 class Failed(TypedVarlinkErrorReply, interface=NAME):
@@ -194,6 +210,22 @@ class ManagerInterface(VarlinkInterface, name=NAME):
     async def Reload(self) -> list[str]:
         """Re-read the fleet file, as SIGHUP does; one line for each change made or pending."""
         raise NotImplementedError
+
+    @varlinkmethod(return_parameter="step")
+    async def Roll(
+        self,
+        *,
+        zygotes: list[str] | None = None,
+        workers: list[str] | None = None,
+        force: bool = False,
+    ) -> AsyncIterator[RollStep]:
+        """Bake zygotes that are older than the code on disk anew, and move workers over.
+
+        `zygotes`, `workers`: only these, up to date or not; `force`: all. A reply for each step;
+        it goes on if the connection is closed. An error: the old generation serves on.
+        """
+        raise NotImplementedError
+        yield
 
     @varlinkmethod
     def Shutdown(self) -> None:

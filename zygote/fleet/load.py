@@ -25,6 +25,7 @@ from zygote.fleet.values import kind_of
 from zygote.fleet.words import did_you_mean, listed
 
 _DEFAULT_ZYGOTE = "floor"
+_ROLL_KEYS = ("max_surge", "max_unavailable", "min_ready", "memory_reserve")
 
 
 def check(
@@ -99,6 +100,7 @@ class _Check:
             runtime_dir=head["runtime_dir"],
             log_dir=head["log_dir"],
             restart_rate=head["restart_rate"],
+            **{key: head[key] for key in _ROLL_KEYS if key in head},
         )
 
     def _head(self, builder: Builder) -> dict[str, Any]:
@@ -122,6 +124,7 @@ class _Check:
             )  # fmt: skip
         rate = given.get("restart_rate")
         head = {"name": name, "restart_rate": _default_rate() if rate is None else float(rate)}
+        head |= {key: given[key] for key in _ROLL_KEYS if given.get(key) is not None}
         for key in ("runtime_dir", "log_dir"):
             place = ("fleet", key)
             head[key] = builder.folder(given[key], place) if given.get(key) else ""

@@ -92,7 +92,9 @@ class WorkerSpec:
     recycle_grace: float = 30.0
     recycle_interval: float = 600.0
     overlap: bool = False
-    """A recycled one goes when its successor is ready, and not before that is started."""
+    """One that is recycled, or moved to a new generation, goes when its successor is ready."""
+    max_regression: int | None = 16 * 1024 * 1024
+    """Private bytes that its successor of a new generation may have more than it had."""
     tasks_max: int | None = None
     cpu_weight: int | None = None
     cpu_max: float | None = None
@@ -163,6 +165,14 @@ class Fleet:
     warnings: tuple[str, ...] = ()
     restart_rate: float = 0.0
     """Automatic restarts a second of all workers together; 0: no limit."""
+    max_surge: int = 1
+    """Workers that have a successor beside them at a time, while a new generation takes over."""
+    max_unavailable: int = 0
+    """Workers that are stopped first at a time, then; see `zygote.manager.moves`."""
+    min_ready: float = 0.5
+    """Seconds that a successor must have been ready before its predecessor goes."""
+    memory_reserve: int = 32 * 1024 * 1024
+    """Bytes of memory that must stay available while old and new are there together."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -189,6 +199,10 @@ class Fleet:
             log_dir=data["log_dir"],
             warnings=tuple(data["warnings"]),
             restart_rate=data["restart_rate"],
+            max_surge=data["max_surge"],
+            max_unavailable=data["max_unavailable"],
+            min_ready=data["min_ready"],
+            memory_reserve=data["memory_reserve"],
         )
 
 

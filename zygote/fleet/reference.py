@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from zygote.fleet.kinds import Kind
-from zygote.fleet.model import WorkerSpec, ZygoteSpec
+from zygote.fleet.model import Fleet, WorkerSpec, ZygoteSpec
 from zygote.fleet.schema import FleetTable, Table, WorkerTable, ZygoteTable
 from zygote.units import spell_bytes
 
 PAGE = Path(__file__).parent.parent / "help" / "fleet-file.md"
 SECTIONS: dict[str, tuple[type[Table], type[Any] | None]] = {
-    "[fleet]": (FleetTable, None),
+    "[fleet]": (FleetTable, Fleet),
     "[zygote.NAME]": (ZygoteTable, ZygoteSpec),
     "[worker.NAME] and [defaults]": (WorkerTable, WorkerSpec),
 }

@@ -63,6 +63,9 @@ def key(description: str, *, systemd: str = "", default: str = "", example: str 
     )
 
 
+Count = Annotated[int, Field(ge=0, le=1_000_000), Kind("number", "1")]
+
+
 class Table(BaseModel):
     """A table with nothing in it but the keys of its class. Which were given: model_fields_set."""
 
@@ -96,6 +99,26 @@ class FleetTable(Table):
         "worth at once: when hundreds fall together they come back without starving those that "
         "did not. Workers that others come `after` go first. 0: no limit.",
         default="25 for each CPU",
+    )
+    max_surge: Count = key(
+        "`reload`: so many workers at a time have their successor started beside them. Only for "
+        "those with `overlap`, and while there is memory for both. 0: none.",
+        example="4",
+    )
+    max_unavailable: Count = key(
+        "`reload`: so many workers at a time are stopped before their successor starts. One is, "
+        "in any case, where it has no `overlap` or there is no memory for two.",
+        example="2",
+    )
+    min_ready: Seconds = key(
+        "`reload`: so long a successor must have been ready before its predecessor goes. It is "
+        "then that its private memory is looked at (`max_regression`).",
+        example='"5s"',
+    )
+    memory_reserve: Size = key(
+        "`reload`: so much memory must stay available while old and new are there together. With "
+        "less no second zygote is baked, and workers are stopped before their successors start.",
+        example='"256M"',
     )
 
 
@@ -271,10 +294,16 @@ class WorkerTable(Table):
         example='"1h"',
     )
     overlap: Flag = key(
-        "Two of it may run at once: when it is recycled, its successor is started first, and it is "
-        "stopped when that is ready; if that does not become ready, it stays. Not for one that "
-        "binds a port or holds a lock.",
+        "Two of it may run at once: when it is recycled, or moved to a new generation by `reload`, "
+        "its successor is started first, and it is stopped when that is ready; if that does not "
+        "become ready, it stays. Not for one that holds a lock, or binds a port without handing "
+        "it over (`zygote.sockets`).",
         example="true",
+    )
+    max_regression: SizeLimit = key(
+        "`reload` goes back to the old generation if the successor, once ready, has more private "
+        "memory than its predecessor had, by more than this.",
+        example='"8M"',
     )
     tasks_max: CountLimit = key("At most so many processes and threads.", systemd="TasksMax")
     cpu_weight: Annotated[int, Field(ge=1, le=10_000), Kind("1 to 10000", "200")] = key(

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import setproctitle
 
 from zygote import __version__, notify
-from zygote.control.interface import ManagerState, Result, WorkerState, ZygoteState
+from zygote.control.interface import ManagerState, Result, RollStep, WorkerState, ZygoteState
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import Fleet
 from zygote.fleet.where import choose_runtime_dir
@@ -34,6 +34,7 @@ from zygote.manager.floor import raise_nofile
 from zygote.manager.reaper import Reaper
 from zygote.manager.reload import apply
 from zygote.manager.runtime import prepare
+from zygote.manager.targets import Asked
 from zygote.manager.watchdog import beat
 from zygote.manager.works import Ground, Works
 from zygote.sys import malloc, prctl
@@ -118,6 +119,7 @@ class App:
     def status(self) -> ManagerState:
         """The manager itself."""
         works = self._running
+        rolling = [f"a reload is under way: {works.reloads.under_way}"]
         return ManagerState(
             version=__version__,
             pid=os.getpid(),
@@ -129,7 +131,11 @@ class App:
             python=sys.version.split()[0],
             spawns=works.spawner.count,
             limits=works.leaves.summary,
-            notices=[*self.fleet.warnings, *self._notices.values()],
+            notices=[
+                *self.fleet.warnings,
+                *self._notices.values(),
+                *(rolling if works.reloads.under_way else ()),
+            ],
             fleet_changed=self._stat != _stat_of(self.fleet.file),
             stopping=self._stopping.is_set(),
         )
@@ -192,6 +198,7 @@ class App:
         """
         self._check_not_stopping()
         works = self._running
+        works.reloads.check_none()
         async with self._reloading:
             stat = _stat_of(self.options.fleet)
             try:
@@ -212,6 +219,17 @@ class App:
         if changes.start:
             self._spawn_task(works.workers.start(changes.start, "no"))
         return changes.lines
+
+    async def roll(
+        self, zygotes: list[str], workers: list[str], force: bool
+    ) -> AsyncIterator[RollStep]:
+        """Bake zygotes anew and move workers over; see `Reloads.run`."""
+        self._check_not_stopping()
+        asked = Asked(zygotes, workers, force)
+        async for step in self._running.reloads.run(asked, self.fleet):
+            if step.step == "done":
+                self._notices.pop("reload-cut", None)
+            yield step
 
     def shutdown(self) -> None:
         """Stop everything and end. Returns at once."""
@@ -245,6 +263,9 @@ class App:
         if errors and not adoption.adopted:
             raise _BakeError(errors)
         works.zygotes.keep()
+        if cut := works.reloads.take_marker():
+            self._notices["reload-cut"] = cut
+            self.events.emit("reload-cut", "manager", detail=cut)
         if adoption.removed:
             self._spawn_task(works.workers.stop([worker.name for worker in adoption.removed]))
         results = await works.autostart(adoption)
@@ -284,6 +305,7 @@ class App:
         self.events.emit("stopping", "manager", os.getpid())
         works = self._works
         if works:
+            await works.reloads.close()
             await works.end()
             if served:
                 works.forget()

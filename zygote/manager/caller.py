@@ -15,6 +15,7 @@ from zygote.control.interface import (
     ManagerInterface,
     ManagerState,
     Result,
+    RollStep,
     RunReport,
     WorkerState,
     ZygoteState,
@@ -47,6 +48,10 @@ class App(Protocol):
     def kill_workers(self, names: list[str], signal: str) -> list[Result]: ...
 
     async def reload(self) -> list[str]: ...
+
+    def roll(
+        self, zygotes: list[str], workers: list[str], force: bool
+    ) -> AsyncIterator[RollStep]: ...
 
     def shutdown(self) -> None: ...
 
@@ -131,6 +136,19 @@ class Caller(ManagerInterface):
     @varlinkmethod(return_parameter="changes")
     async def Reload(self) -> list[str]:
         return await self._app.reload()
+
+    @varlinkmethod(return_parameter="step", delay_generator=False)
+    async def Roll(
+        self,
+        *,
+        zygotes: list[str] | None = None,
+        workers: list[str] | None = None,
+        force: bool = False,
+    ) -> AsyncIterator[RollStep]:
+        async for step in self._app.roll(zygotes or [], workers or [], force):
+            if step.step == "done":
+                raise LastResult(step)
+            yield step
 
     @varlinkmethod
     def Shutdown(self) -> None:

@@ -21,6 +21,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from zygote.fleet.model import WorkerSpec
 from zygote.manager.budget import Budget, Verdict
 from zygote.manager.children import Child, try_stat
 from zygote.manager.parts import Parts
@@ -85,6 +86,7 @@ class Retiring:
         record: (pid, start time in ticks since boot), for the state file.
         identity: the worker's generation, layout and spawn id as they were.
         ending: it has been asked to end.
+        spec: what it was started with; None: what its successor is.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Retiring:
         self.identity = identity
         self.record = (child.pid, stat.starttime if stat else 0)
         self.ending = False
+        self.spec: WorkerSpec | None = None
         self._parts = parts
         self._timer: asyncio.TimerHandle | None = None
 

@@ -37,7 +37,7 @@ def apply(fleet: Fleet, workers: Workers, zygotes: Zygotes) -> Changes:
             zygotes.add(spec)
             changes.new_zygotes.append(name)
             changes.lines.append(f"zygote {name}: new, baking")
-        elif not _same_zygote(slot.spec, spec):
+        elif not same_zygote(slot.spec, spec):
             # A zygote that ends is baked anew by this spec as well.
             slot.spec = spec
             changes.lines.append(f"zygote {name}: changed; holds from its next bake (restart)")
@@ -83,5 +83,6 @@ def _apply_to(worker: Worker, workers: Workers, changes: Changes) -> None:
         changes.lines.append(f"worker {worker.name}: changed")
 
 
-def _same_zygote(one: ZygoteSpec, other: ZygoteSpec) -> bool:
+def same_zygote(one: ZygoteSpec, other: ZygoteSpec) -> bool:
+    """Equal but for the line they stand on."""
     return replace(one, place="") == replace(other, place="")

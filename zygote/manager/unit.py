@@ -69,6 +69,7 @@ class Unit:
 
     Attributes:
         wanted: it shall run; cleared by a stop and by an end that the policy leaves alone.
+        dismissed: somebody wanted it to end, and nobody since that it runs.
         since: wall clock of the last change of state.
         failures: attempts that came to nothing since the manager knows it; never falls.
         restarts: automatic restarts since the manager knows it.
@@ -91,6 +92,7 @@ class Unit:
         self.state = State.INACTIVE
         self.since = clock.wall()
         self.wanted = False
+        self.dismissed = False
         self.pid: int | None = None
         self.status = ""
         self.started_at: float | None = None
@@ -113,13 +115,14 @@ class Unit:
         self._sent_at = 0.0
         self._ready_at: float | None = None
         self._again = False
+        self._counted = False
         self._verdict = ""
 
     # What somebody asks for
 
     def start(self) -> Do:
         """Somebody wants it to run. A running one is left as it is."""
-        self.wanted = True
+        self.wanted, self.dismissed = True, False
         if self.state is State.STOPPING:
             self._again = True
             return Do.NOTHING
@@ -131,6 +134,7 @@ class Unit:
     def stop(self) -> Do:
         """Somebody wants it to end, and to stay ended."""
         self.wanted = self._again = False
+        self.dismissed = True
         if self.state is State.STOPPING:
             return Do.NOTHING
         if self.state not in LIVE:
@@ -144,21 +148,26 @@ class Unit:
         self.deadline = self.clock.monotonic() + self.spec.stop_grace
         return Do.CANCEL if starting else Do.STOP
 
-    def recycle(self) -> Do:
-        """Its budget is spent: it ends and another starts. One that is not ready is left."""
+    def recycle(self, *, moves: bool = False) -> Do:
+        """Its budget is spent: it ends and another starts. One that is not ready is left.
+
+        Args:
+            moves: not for that, but for another generation to take over.
+        """
         if self.state is not State.READY or self._verdict:
             return Do.NOTHING
-        self.recycles += 1
+        self.recycles += not moves
         self._again = True
-        self._move(State.STOPPING, "to be recycled")
+        self._move(State.STOPPING, "to be moved" if moves else "to be recycled")
         self.deadline = self.clock.monotonic() + self.spec.stop_grace
         return Do.STOP
 
-    def succeed(self) -> Do:
+    def succeed(self, *, moves: bool = False) -> Do:
         """The same, but its process lives on, as somebody else's affair, beside its successor."""
         if self.state is not State.READY or self._verdict:
             return Do.NOTHING
-        self.recycles += 1
+        self._counted = not moves
+        self.recycles += self._counted
         self._forget_process()
         return self._begin()
 
@@ -166,7 +175,7 @@ class Unit:
 
     def roll_back(self, pid: int, started_at: float | None, reason: str) -> None:
         """Its successor came to nothing: it is what runs, as before."""
-        self.recycles -= 1
+        self.recycles -= self._counted
         reason = self._verdict or reason
         self._forget_process()
         self._blame("")

@@ -26,6 +26,7 @@ from zygote.manager.leaves import Leaf
 from zygote.manager.needs import Needs
 from zygote.manager.notify import microseconds
 from zygote.manager.parts import Parts
+from zygote.manager.passage import Passage
 from zygote.manager.policy import End
 from zygote.manager.spawn import Order, Spawned
 from zygote.manager.unit import LIVE, Do, State, Unit
@@ -46,6 +47,7 @@ class Worker:
         retiring: a process of its that goes when its successor is ready.
         layout: names the exec that its process comes from; "" for one of its own.
         standing: the walls around its process.
+        passage: its way to another generation, while a reload is under way.
         pending: its spec in the fleet file has changed; the new one holds from the next start.
     """
 
@@ -58,6 +60,7 @@ class Worker:
         self.needs = Needs(self, parts)
         self.budget = Budget()
         self.retiring: recycle.Retiring | None = None
+        self.passage: Passage | None = None
         self.pending: WorkerSpec | None = None
         self.generation = 0
         self.layout = ""
@@ -93,6 +96,23 @@ class Worker:
     def weigh(self) -> None:
         """Look at its private memory, and recycle it if that is due."""
         self._fenced(self._weigh)
+
+    def move(self, passage: Passage) -> None:
+        """Have a successor take over, as the passage says; see `change` for what comes of it."""
+        self.passage = passage
+        self._fenced(self._move)
+
+    def release(self) -> None:
+        """Its successor does well: what it took over from may go."""
+        if self.passage:
+            self.passage.holds = False
+        self._fenced(self._end_retiring)
+
+    def abandon(self, reason: str) -> None:
+        """Its successor, held, is not wanted: end it, and what it was to take over from stays."""
+        if self.passage and self.passage.holds and self.retiring:
+            self.passage.reason = reason
+            self._fenced(lambda: self._do(Do.KILL))
 
     def signal(self, number: int) -> bool:
         """Send a signal to its main process; False if there is none.
@@ -289,7 +309,8 @@ class Worker:
             self._parts.events.emit(event, self.name, self.unit.pid, detail)
             if event == State.READY and not detail.startswith("rolled back"):
                 self.budget.ready(self._parts.clock.monotonic())
-                self._end_retiring()
+                if not self._held:
+                    self._end_retiring()
         self._alarm.set(self.unit.deadline)
         self._persist()
         self.wake()
@@ -354,7 +375,8 @@ class Worker:
             return
         if child is not self.child:
             return
-        if self._roll_back(f"{done.result()} before it was ready"):
+        when = "right after" if self.unit.state is State.READY else "before"
+        if self._roll_back(f"{done.result()} {when} it was ready"):
             return
         self.child = None
         self._parts.state.forget_pid(self.name)
@@ -370,17 +392,30 @@ class Worker:
         verdict = recycle.look(self.budget, self, self.child, self._parts.clock.monotonic())
         if verdict.event:
             self._parts.events.emit(verdict.event, self.name, self.child.pid, verdict.detail)
+        if self.passage:
+            return  # it is about to be replaced anyhow
         if verdict.recycle and self.unit.spec.overlap and self.retiring is None:
             self._put_aside()
         elif verdict.recycle:
             self._do(self.unit.recycle())
 
-    def _put_aside(self) -> None:
+    def _move(self) -> None:
+        assert self.passage
+        if self.unit.state is not State.READY:
+            self._do(self.unit.stop())
+            self.start()
+        elif self.passage.holds and self.retiring is None:
+            self._put_aside(moves=True)
+        else:
+            self._do(self.unit.recycle(moves=True))
+
+    def _put_aside(self, *, moves: bool = False) -> None:
         """Start a successor beside the process that runs."""
         assert self.child
         identity = (self.generation, self.layout, self.spawn_id)
         old = recycle.Retiring(self.child, self._leaf, self._parts, identity, self.unit.started_at)
-        do = self.unit.succeed()
+        old.spec = self.unit.spec
+        do = self.unit.succeed(moves=moves)
         if do is Do.SPAWN:
             self.retiring, self.child, self._leaf = old, None, None
             self._write(False)  # before its pid record goes
@@ -393,8 +428,14 @@ class Worker:
     def _roll_back(self, reason: str) -> bool:
         """The successor is no more. True: its predecessor is what runs again."""
         old, unit = self.retiring, self.unit
-        if old is None or old.ending or unit.state not in (State.STARTING, State.UP):
+        early = unit.state in (State.STARTING, State.UP)
+        if old is None or old.ending or not (early or (self._held and unit.state is State.READY)):
             return False
+        if self.passage:
+            self.passage.reason = reason = self.passage.reason or reason
+        if old.spec and old.spec is not unit.spec:
+            self.pending = unit.spec
+            self.respec(old.spec)
         self._drop_leaf()
         self.retiring, self.child, self._leaf = None, old.child, old.leaf
         self.generation, self.layout, self.spawn_id = old.identity
@@ -402,6 +443,10 @@ class Worker:
         unit.roll_back(old.child.pid, old.started_at, reason)
         self._settle()
         return True
+
+    @property
+    def _held(self) -> bool:
+        return self.passage is not None and self.passage.holds
 
     @property
     def _recycling(self) -> bool:
@@ -528,6 +573,7 @@ class Worker:
         self._alarm.set(self.unit.deadline)
 
     async def _zygote(self) -> Zygote | Alone:
-        zygote = await self.needs.wait_for_zygote()
+        pinned = self.passage.zygote if self.passage else None
+        zygote = pinned if pinned and pinned.ready else await self.needs.wait_for_zygote()
         self.generation, self.layout = zygote.generation, zygote.layout
         return zygote

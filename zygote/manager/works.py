@@ -24,6 +24,7 @@ from zygote.manager.notify import NotifyServer
 from zygote.manager.parts import Parts
 from zygote.manager.programs import Programs
 from zygote.manager.reaper import Reaper
+from zygote.manager.reloads import Reloads
 from zygote.manager.runtime import RuntimeDir, prepare_logs
 from zygote.manager.spawn import Spawner
 from zygote.manager.state import StateFiles
@@ -98,6 +99,7 @@ class Works:
         )  # fmt: skip
         self.workers.bind(self.parts)
         self.programs = Programs(self.parts)
+        self.reloads = Reloads(runtime.path, self.workers, self.parts, events)
 
     async def autostart(self, adoption: Adoption) -> list[Result]:
         """Start what is to run; the first of them, which come after nobody, are waited for."""

@@ -1,4 +1,4 @@
-"""Whether this machine lets a fleet grow to so many processes: descriptors, processes, tasks.
+"""Whether this machine lets a fleet grow: descriptors, processes, tasks, and memory.
 
 Facts (getrlimit(2), proc_sys_kernel(5), cgroup v2's pids controller):
 
@@ -74,21 +74,50 @@ def read_bounds(held: int = 0) -> list[Bound]:
     return found + _groups()
 
 
+def read_available() -> int:
+    """Bytes of memory that may be had without swapping: of the machine, and of our cgroups.
+
+    See: MemAvailable in proc_meminfo(5); memory.max, memory.current and memory.stat in the kernel's
+    cgroup-v2.rst. Page cache that was not used lately counts as free.
+    """
+    with open("/proc/meminfo") as file:
+        found = next((line for line in file if line.startswith("MemAvailable:")), "")
+    available = int(found.split()[1]) * 1024 if found else 0
+    for group in _own_groups():
+        most, used = _number(f"{group}/memory.max"), _number(f"{group}/memory.current")
+        if most is not None and used is not None:
+            available = min(available, most - used + _inactive_file(group))
+    return max(0, available)
+
+
+def _inactive_file(group: Path) -> int:
+    try:
+        with open(group / "memory.stat") as file:
+            return next((int(n.split()[1]) for n in file if n.startswith("inactive_file ")), 0)
+    except OSError:
+        return 0
+
+
 def _groups() -> list[Bound]:
     """pids.max of our cgroup and of those above it, where v2 is all there is."""
-    try:
-        path = Path("/proc/self/cgroup").read_text().partition("0::")[2].strip()
-    except OSError:
-        return []
     found = []
-    group = Path("/sys/fs/cgroup") / path.lstrip("/")
-    while path and group.is_relative_to("/sys/fs/cgroup"):
+    for group in _own_groups():
         most, used = _number(f"{group}/pids.max"), _number(f"{group}/pids.current")
         if most and used is not None:
             remedy = f"TasksMax={{most}} in its unit, or: echo {{most}} > {group}/pids.max"
             found.append(Bound(f"tasks (pids.max of {group.name})", most, used, remedy))
-        group = group.parent
     return found
+
+
+def _own_groups() -> list[Path]:
+    """The folders of our cgroup and of those above it, where v2 is all there is."""
+    try:
+        path = Path("/proc/self/cgroup").read_text().partition("0::")[2].strip()
+    except OSError:
+        return []
+    root = Path("/sys/fs/cgroup")
+    group = root / path.lstrip("/")
+    return [each for each in (group, *group.parents) if path and each.is_relative_to(root)]
 
 
 def _tasks() -> int:

@@ -1,0 +1,273 @@
+"""One zygote of the fleet through all its generations: baked, watched, replaced.
+
+When it dies a new generation is baked. Workers are the manager's children, so they live on without
+their zygote; only new spawns wait for the next generation. A zygote that dies again and again, or
+does not bake, is tried again with growing delays; meanwhile the spawns that need it wait, and say
+what they wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from zygote.control.interface import ZygoteState
+from zygote.errors import ZygoteError
+from zygote.fleet.model import WorkerSpec, ZygoteSpec
+from zygote.manager import findings
+from zygote.manager.children import Child
+from zygote.manager.policy import End
+from zygote.manager.zygote import Shop, Zygote
+
+_RETRY_FIRST = 0.5
+_RETRY_MAX = 30.0
+_STEADY = 30.0
+"""Seconds that a zygote must have served for the next death to count as a first one again."""
+END_TIMEOUT = 3.0
+"""Seconds that one may take to end when its link is closed."""
+
+
+class Slot:
+    """One zygote of the fleet through all its generations.
+
+    Attributes:
+        current: the one that serves, or the last that did or was to.
+        following: the next generation, beside the one that serves, while a reload decides which
+            of the two it is to be.
+    """
+
+    def __init__(self, shop: Shop, spec: ZygoteSpec, find: Callable[[str], Slot]) -> None:
+        self.spec = spec
+        self._find = find
+        self.current: Zygote | None = None
+        self.following: Zygote | None = None
+        self.error: ZygoteError | None = None
+        self._shop = shop
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._retired: list[Zygote] = []
+
+    def keep(self) -> None:
+        """From now on there is always a zygote, or one in the making."""
+        self._task = self._shop.loop.create_task(self._keep(), name=f"zygote {self.spec.name}")
+
+    async def bake(self) -> None:
+        """Bake the next generation.
+
+        Raises:
+            ZygoteError: it cannot be baked; kept in `error` as well.
+        """
+
+        def take(zygote: Zygote) -> None:
+            self.current = zygote
+
+        try:
+            parent = await self._find(self.spec.parent).get() if self.spec.parent else None
+            await self._bake(take, parent)
+        except ZygoteError as error:
+            self.error = error
+            raise
+        else:
+            self.error = None
+        finally:
+            self._change()
+
+    async def bake_next(self, parent: Zygote | None = None) -> Zygote:
+        """Bake the next generation beside the one that serves, which goes on as it is.
+
+        Args:
+            parent: of a branch: the zygote to fork it from; default: the parent that serves.
+        Raises:
+            ZygoteError: it cannot be baked; nothing of it is left.
+        """
+
+        def take(zygote: Zygote) -> None:
+            self.following = zygote
+
+        if parent is None and self.spec.parent:
+            parent = await self._find(self.spec.parent).get()
+        try:
+            return await self._bake(take, parent)
+        except BaseException:
+            self.drop_next()
+            raise
+
+    def promote(self) -> None:
+        """The next generation is what serves from now on; the one before ends."""
+        old, self.current, self.following = self.current, self.following, None
+        assert self.current
+        self.error, self._failures = None, 0
+        detail = f"generation={self.current.generation}"
+        self._shop.tell("promoted", self.spec.name, self.current.pid, detail)
+        self._change()
+        if old:
+            self._retire(old)
+
+    def drop_next(self) -> None:
+        """There is to be no next generation: its process is killed. Idempotent."""
+        following, self.following = self.following, None
+        if following:
+            following.kill()
+            self._change()
+
+    async def get(self) -> Zygote:
+        """A zygote that serves; waits as long as there is none."""
+        while True:
+            if self.current and self.current.ready:
+                return self.current
+            changed = self._changed
+            await changed.wait()
+
+    async def change(self) -> None:
+        """Wait until something about it has changed."""
+        await self._changed.wait()
+
+    def close(self) -> None:
+        """Bake no more, and let the zygote end."""
+        if self._task:
+            self._task.cancel()
+        for zygote in self.live():
+            zygote.close()
+
+    def live(self) -> list[Zygote]:
+        """Its processes that live: the one that serves, the next, and those that are to end."""
+        found = (self.current, self.following, *self._retired)
+        return [z for z in found if z and z.child and not z.child.ended.done()]
+
+    def state(
+        self, workers: Iterable[WorkerSpec] = (), env: Mapping[str, str] = MappingProxyType({})
+    ) -> ZygoteState:
+        """For `status`.
+
+        Args:
+            workers: those that are copies of it.
+            env: what it inherits.
+        """
+        zygote, report = self.current, self.current.report if self.current else {}
+        following = self.following
+        word = "baking"
+        if zygote and zygote.ready:
+            word = "ready"
+        elif self.error:
+            word = "failed"
+        elif zygote and zygote.baked.done():
+            word = "dead"
+        reason = report.get("spawn_path_reason")
+        path = str(report.get("spawn_path", "")) + (f" ({reason})" if reason else "")
+        seconds = report.get("seconds")
+        return ZygoteState(
+            name=self.spec.name,
+            state=word,
+            pid=zygote.pid if zygote and not zygote.gone else None,
+            generation=zygote.generation if zygote else 0,
+            parent=self.spec.parent,
+            python=str(report.get("python", "")),
+            spawn_path=path,
+            bake_seconds=None if seconds is None else float(seconds),
+            modules=int(report.get("modules", 0)),
+            stages=zygote.stage_lines() if zygote else [],
+            findings=findings.lines(self.spec, report, workers, env),
+            outdated=str(self._shop.look(zygote.identity) or "") if zygote else "",
+            next_pid=following.pid or None if following else None,
+            next_generation=following.generation if following else 0,
+            next_state=("ready" if following.ready else "baking") if following else "",
+            log=self._shop.log_path(self.spec.name),
+            error=self.error.message if self.error else "",
+            hint=self.error.hint if self.error else "",
+        )
+
+    async def _keep(self) -> None:
+        while True:
+            zygote = self.current
+            if zygote and zygote.ready and zygote.child:
+                since = self._shop.loop.time()
+                if (end := await self._served(zygote, zygote.child)) is None:
+                    continue
+                self._failures = 0 if self._shop.loop.time() - since >= _STEADY else self._failures
+                detail = f"{end}; its workers live on"
+                self._shop.tell("zygote-ended", self.spec.name, zygote.child.pid, detail)
+                self._change()
+            while self.following:  # what is to come next is for the reload to decide
+                await self._changed.wait()
+            if self.current and self.current.ready:
+                continue
+            try:
+                if self._failures:
+                    await asyncio.sleep(
+                        min(_RETRY_MAX, _RETRY_FIRST * 2.0 ** min(self._failures - 1, 20))
+                    )
+                self._failures += 1
+                await self.bake()
+            except ZygoteError:
+                continue
+
+    async def _served(self, zygote: Zygote, child: Child) -> End | None:
+        """Until its process ends: how; None: another serves in its place."""
+        while self.current is zygote and not child.ended.done():
+            changed = asyncio.ensure_future(self._changed.wait())
+            try:
+                either: set[asyncio.Future[Any]] = {changed, child.ended}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
+        return child.ended.result() if self.current is zygote else None
+
+    async def _bake(self, take: Callable[[Zygote], None], parent: Zygote | None) -> Zygote:
+        """A new generation, baked.
+
+        Args:
+            take: called as soon as its process is there.
+        Raises:
+            ZygoteError: it cannot be baked.
+        """
+        name, generation = self.spec.name, self._shop.next_generation(self.spec.name)
+        started = self._shop.loop.time()
+        try:
+            zygote = Zygote(self._shop, self.spec, generation, parent)
+            await zygote.start()
+            take(zygote)
+            self._shop.tell("baking", name, zygote.pid, f"generation={generation}")
+            await zygote.bake()
+        except (OSError, ZygoteError) as error:
+            fault = _start_error(self.spec, error) if isinstance(error, OSError) else error
+            self._shop.tell("bake-failed", name, None, fault.message)
+            raise fault from None
+        seconds = self._shop.loop.time() - started
+        self._shop.tell("baked", name, zygote.pid, f"generation={generation} after={seconds:.2f}s")
+        return zygote
+
+    def _retire(self, zygote: Zygote) -> None:
+        """Let one that served end, and see that it does."""
+        child = zygote.child
+        zygote.close()
+        if child is None or child.ended.done():
+            return
+        self._retired.append(zygote)
+        timer = self._shop.loop.call_later(END_TIMEOUT, zygote.kill)
+
+        def ended(done: asyncio.Future[End]) -> None:
+            timer.cancel()
+            self._retired.remove(zygote)
+            detail = f"{done.result()}; generation={zygote.generation} has served"
+            self._shop.tell("zygote-ended", self.spec.name, child.pid, detail)
+
+        child.ended.add_done_callback(ended)
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _start_error(spec: ZygoteSpec, error: OSError) -> ZygoteError:
+    at = f": {error.filename}" if error.filename else ""
+    return ZygoteError(
+        f"cannot start zygote '{spec.name}'{at}: {error.strerror}",
+        code="zygote-start",
+        step="start",
+        errno=error.errno or 0,
+        hint="check python and cwd of the zygote in the fleet file",
+        place=spec.place,
+    )
