@@ -4,6 +4,7 @@
 #   make run LOAD=1      start it, with scripted attackers that visit it
 #   make test            all tests that this machine allows; names what it could not run
 #   make check           lint, format and types
+#   make screenshots     the pictures in docs/pictures, from a running fleet
 #   make bench           the benchmarks behind README's figures
 #   PYTHON=/path/python  use that interpreter (3.11 to 3.14) for .venv
 MAKEFLAGS += --no-print-directory
@@ -14,7 +15,7 @@ LOAD ?=
 TESTS ?= tests/unit tests/integration
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test check format bench screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -53,6 +54,10 @@ bench: setup
 	@.venv/bin/python benchmarks/readme.py
 	@echo "results are in benchmarks/results/, and in README.md" >&2
 	@echo "not run, for they take long: peers.py, load.py, drift.py, chaos.py, thousand.py in benchmarks/" >&2
+
+screenshots: setup
+	@.ci/clients
+	@.venv/bin/python benchmarks/screenshots.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -51,6 +51,7 @@ export function tr(columns, row) {
 export const mono = (text) => h("span", { class: "mono" }, text);
 export const badge = (text, kind = "") => h("span", { class: `badge ${kind}` }, text);
 export const link = (href, ...text) => h("a", { href }, ...text);
+export const address = (ip, href = `#/attackers/ip/${encodeURIComponent(ip)}`) => h("a", { href, class: "mono address" }, ip);
 export const button = (text, onclick, props = {}) => h("button", { type: "button", onclick, ...props }, text);
 
 export function facts(pairs) {

@@ -33,7 +33,7 @@ export async function show(place) {
     h("div", { class: "row" }, h("span", { class: "dim grow" }, seen ? "What was seen, by tactic. Colour: how often." : "No technique was recognised yet."), button("Navigator layer", download)),
     h("div", { class: "matrix" }, columns.map((column) => h("section", { class: "tactic" }, h("h2", {}, column.name),
       column.techniques.map((cell) => h("button", { type: "button", class: `cell ${level(cell.count)}`, onclick: () => open(cell) },
-        cell.name, h("br"), h("span", { class: "dim" }, `${cell.technique_id} · ${cell.count}× · ${cell.attackers} attackers`)))))),
+        cell.name, h("br"), h("span", { class: "dim" }, `${cell.technique_id} · ${cell.count}× · ${cell.attackers} attacker${cell.attackers === 1 ? "" : "s"}`)))))),
     signs, h("h2", {}, "Rules"), ruleTable);
   drawRules();
   return null;

@@ -1,10 +1,10 @@
 import * as api from "../api.js";
-import { badge, facts, fill, h, link, mono, pages, short, span, table, when } from "../dom.js";
+import { address, badge, facts, fill, h, link, mono, pages, short, span, table, when } from "../dom.js";
 import { columns as eventColumns } from "./visits.js";
 import { columns as sessionColumns } from "./sessions.js";
 
 export const attackerColumns = [
-  { label: "Address", cell: (a) => link(`#/attackers/${a.uuid}`, mono(a.ip)) },
+  { label: "Address", cell: (a) => address(a.ip, `#/attackers/${a.uuid}`) },
   { label: "Last seen", cell: (a) => when(a.last_seen) },
   { label: "First seen", cell: (a) => when(a.first_seen) },
   { label: "Events", num: true, cell: (a) => a.event_count },

@@ -1,5 +1,5 @@
 import * as api from "../api.js";
-import { badge, button, fill, h, link, mono, pages, toast, when } from "../dom.js";
+import { address, badge, button, fill, h, mono, pages, toast, when } from "../dom.js";
 
 export async function show(place) {
   const tokens = pages((cursor) => api.get("/canary/tokens", { cursor }), [
@@ -14,7 +14,7 @@ export async function show(place) {
   ], "No bait yet.");
   const rings = pages((cursor) => api.get("/canary/triggers", { cursor, limit: 25 }), [
     { label: "Time", cell: (r) => when(r.occurred_at) },
-    { label: "From", cell: (r) => link(`#/attackers/ip/${api.segment(r.src_ip)}`, mono(r.src_ip)) },
+    { label: "From", cell: (r) => address(r.src_ip) },
     { label: "By", cell: (r) => mono(r.dns_qname ?? r.request_path ?? "") }, { label: "User agent", cell: (r) => mono(r.user_agent ?? "") },
     { label: "Fingerprint", cell: (r) => r.fingerprint && mono(JSON.stringify(r.fingerprint).slice(0, 300)) },
   ], "None has rung.");

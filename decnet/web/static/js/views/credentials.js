@@ -1,11 +1,11 @@
 import * as api from "../api.js";
-import { badge, fill, h, link, mono, pages, when } from "../dom.js";
+import { address, badge, fill, h, mono, pages, when } from "../dom.js";
 
 export async function show(place) {
   const search = h("input", { type: "search", placeholder: "User name tried", "aria-label": "User name" });
   const tried = pages((cursor) => api.get("/credentials", { cursor, principal: search.value.trim() }), [
     { label: "Last tried", cell: (c) => when(c.last_seen) },
-    { label: "Address", cell: (c) => link(`#/attackers/ip/${api.segment(c.attacker_ip)}`, mono(c.attacker_ip)) },
+    { label: "Address", cell: (c) => address(c.attacker_ip) },
     { label: "Where", cell: (c) => `${c.decky_name} / ${c.service}` },
     { label: "User", cell: (c) => mono(c.principal) },
     { label: "Secret", cell: (c) => [mono(c.secret_printable), c.secret_kind === "plaintext" ? null : [" ", badge(c.secret_kind)]] },
@@ -22,7 +22,7 @@ export async function show(place) {
       { label: "Services", cell: (r) => r.services.join(" ") }], "None."),
     h("h2", {}, "Other finds"), pages((cursor) => api.get("/bounty", { cursor, limit: 25 }), [
       { label: "Time", cell: (b) => when(b.timestamp) }, { label: "Kind", cell: (b) => badge(b.bounty_type) },
-      { label: "Address", cell: (b) => mono(b.attacker_ip) }, { label: "Where", cell: (b) => `${b.decky} / ${b.service}` },
+      { label: "Address", cell: (b) => address(b.attacker_ip) }, { label: "Where", cell: (b) => `${b.decky} / ${b.service}` },
       { label: "What", cell: (b) => mono(JSON.stringify(b.payload).slice(0, 300)) }], "None."));
   return null;
 }

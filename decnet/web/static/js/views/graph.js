@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { fill, h, link, short, svg } from "../dom.js";
 
-const ROW = 28, GAP = 14, COLUMNS = [16, 250, 520], WIDTH = 760;
+const ROW = 28, GAP = 14, COLUMNS = [16, 320, 660], WIDTH = 900;
 const known = (identity) => Object.entries(identity.known_by).map(([kind, n]) => `${n} ${kind}`).join(", ");
 const many = (n, one, more) => `${n} ${n === 1 ? one : more}`;
 

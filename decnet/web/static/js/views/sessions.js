@@ -1,5 +1,5 @@
 import * as api from "../api.js";
-import { button, facts, fill, h, link, mono, pages, span, table, when } from "../dom.js";
+import { address, button, facts, fill, h, link, mono, pages, span, table, when } from "../dom.js";
 import { Terminal } from "../terminal.js";
 
 const PARTS_MOST = 40;
@@ -7,7 +7,7 @@ const IDLE_MOST = 1; // seconds that a silence lasts in the replay
 
 export const columns = [
   { label: "Ended", cell: (s) => when(s.ended_at) },
-  { label: "Address", cell: (s) => link(`#/attackers/ip/${api.segment(s.attacker_ip)}`, mono(s.attacker_ip)) },
+  { label: "Address", cell: (s) => address(s.attacker_ip) },
   { label: "Where", cell: (s) => `${s.decky} / ${s.service}` },
   { label: "User", cell: (s) => mono(s.principal) },
   { label: "Lasted", num: true, cell: (s) => span(s.duration_s) },
@@ -29,7 +29,7 @@ async function replay(place, id) {
   const speed = h("select", { "aria-label": "Speed" }, [1, 2, 4, 8, 16].map((n) => h("option", { value: n }, `${n}×`)));
   const place2 = h("span", { class: "dim small nowrap" });
   fill(place, h("h1", {}, "Session"),
-    h("div", { class: "panel" }, facts([["Address", link(`#/attackers/ip/${api.segment(session.attacker_ip)}`, mono(session.attacker_ip))],
+    h("div", { class: "panel" }, facts([["Address", address(session.attacker_ip)],
       ["Where", `${session.decky} / ${session.service}`], ["User", mono(session.principal)],
       ["When", [when(session.started_at), " to ", when(session.ended_at)]], ["Lasted", span(session.duration_s)],
       ["Note", session.truncated ? "The recording was cut: it grew too long." : ""]])),

@@ -1,5 +1,5 @@
 import * as api from "../api.js";
-import { button, fill, h, link, mono, svg, tr, when } from "../dom.js";
+import { address, button, fill, h, mono, svg, tr, when } from "../dom.js";
 
 const SHOWN_MOST = 200;
 const DETAIL = ["principal", "secret_printable", "command", "method", "path", "user_agent", "outcome", "query"];
@@ -9,7 +9,7 @@ export const detail = (row) => DETAIL.filter((k) => row.fields?.[k])
 
 export const columns = [
   { label: "Time", cell: (r) => when(r.timestamp) },
-  { label: "Address", cell: (r) => link(`#/attackers/ip/${api.segment(r.attacker_ip)}`, mono(r.attacker_ip)) },
+  { label: "Address", cell: (r) => address(r.attacker_ip) },
   { label: "Where", cell: (r) => `${r.decky} / ${r.service}` },
   { label: "What", cell: (r) => r.event_type },
   { label: "Detail", cell: (r) => mono(detail(r)) },
