@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -43,6 +46,9 @@ memory_max = "48M"
 run = "programs:hog"
 memory_max = "32M"
 restart = "on-failure"
+[worker.slow]
+run = "programs:hog"
+memory_high = "24M"
 [worker.bomb]
 run = "programs:bomb"
 tasks_max = 16
@@ -73,6 +79,17 @@ async def fleet(
         print(manager.output)
     left = [group.path.name for group in Group(manager.base).children()]
     assert left == ["manager"], "every leaf was removed with its process"
+
+
+async def cli(fleet: VmManager, *words: str) -> str:
+    """What zygotectl says."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "zygote.cli", "--runtime-dir", str(fleet.run), *words,
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode()
 
 
 async def stopped(fleet: VmManager, name: str) -> None:
@@ -123,6 +140,15 @@ async def test_limits_oom_kills_the_hog_alone(fleet: VmManager) -> None:
     await fleet.spawn("hog", wait="up")
     hog = await fleet.until("hog", lambda worker: worker.pid is None)
     assert hog.last_end == "oom_killed" and hog.state == "failed"
+    story = hog.last_end_detail
+    assert story.startswith("limit 48M, peak ")
+    assert hog.error == f"oom_killed ({story})", "status and `ps` show it"
+    assert hog.peak and 44 * MIB < hog.peak <= 48 * MIB
+    [told] = [
+        each for each in await fleet.events() if (each.subject, each.event) == ("hog", "ended")
+    ]
+    assert told.detail == f"oom_killed ({story})"
+    assert f"worker=hog event=ended oom_killed ({story})" in fleet.output
     after = await fleet.worker("sibling")
     assert after.pid == before.pid and alive(after.pid)
 
@@ -132,6 +158,33 @@ async def test_limits_oom_is_restarted_by_the_policy(fleet: VmManager) -> None:
     phoenix = await fleet.until("phoenix", lambda worker: worker.restarts >= 1)
     assert phoenix.last_end == "oom_killed"
     await stopped(fleet, "phoenix")
+
+
+async def test_limits_memory_high_holds_up_and_is_shown(fleet: VmManager) -> None:
+    """Slowed down so much that it would take hours to its memory_max, and it is told why."""
+    await fleet.spawn("slow", wait="up")
+    slow = await fleet.until("slow", lambda worker: worker.throttled > 20)
+    assert slow.state == "ready" and slow.memory_high == 24 * MIB
+    assert int(fleet.leaf("slow").read("memory.current")) < 40 * MIB
+    status = await cli(fleet, "status", "slow")
+    assert "times above memory_high (24M)" in status
+    await stopped(fleet, "slow")
+
+
+async def test_limits_suggest_proposes_from_the_peak(fleet: VmManager) -> None:
+    answer = json.loads(await cli(fleet, "suggest", "hog", "idle", "--json"))
+    by_name = {each["name"]: each for each in answer["proposals"]}
+    hog, idle = by_name["hog"], by_name["idle"]
+    assert (hog["how"], hog["has"]) == ("peak", 48 * MIB)
+    assert hog["memory_max"] >= hog["seen"] * 1.5 and hog["memory_high"] < hog["memory_max"]
+    assert idle["seen"] < 8 * MIB, "a worker that did nothing has next to nothing for itself"
+    assert idle["memory_max"] == 16 * MIB and idle["how"] == "peak"
+
+
+async def test_limits_zygote_is_protected_by_what_it_weighs(fleet: VmManager) -> None:
+    [zygote] = await fleet.zygotes()
+    group = group_of(zygote.pid)
+    assert group and 48 * MIB < int(group.read("memory.low")) <= int(group.read("memory.peak"))
 
 
 async def test_limits_sigkill_is_told_from_oom(fleet: VmManager) -> None:

@@ -58,6 +58,7 @@ COMMANDS = {
         "status": "Tell how the manager, or a worker, is.",
         "logs": "Show what workers wrote.",
         "events": "Show what happened.",
+        "suggest": "Propose memory limits from what workers really took.",
         "cow": "Tell why a worker's memory is not shared: causes and objects, by name.",
     },
     "Floors": {

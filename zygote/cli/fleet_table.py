@@ -109,7 +109,10 @@ def _of_worker(name: str) -> Any:
 
 
 def _end(line: Line) -> str:
-    return line.worker.last_end if line.worker else ""
+    if line.worker is None:
+        return ""
+    detail = line.worker.last_end_detail
+    return f"{line.worker.last_end} ({detail})" if detail else line.worker.last_end
 
 
 def _memory(name: str) -> Any:
@@ -221,6 +224,8 @@ def _worker_json(worker: WorkerState, row: Row) -> dict[str, Any]:
         "ready_ms": worker.ready_ms,
         "status": worker.status,
         "last_end": worker.last_end,
+        "last_end_detail": worker.last_end_detail,
+        "throttled": worker.throttled,
         "error": worker.error,
         **_figures(row),
         "pid": worker.pid,

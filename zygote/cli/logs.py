@@ -14,7 +14,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from zygote.cli import render
+from zygote.cli import journal, render
 from zygote.cli.context import current
 from zygote.cli.options import Follow, LogNames
 from zygote.cli.text import clean
@@ -46,6 +46,10 @@ def logs(
     could steer it is taken out of the lines; in a pipe they come as they are.
     """
     folder = _log_dir()
+    if prefix := journal.prefix_of(folder):
+        there = journal.names(prefix)
+        wanted = _matching(there, names, "the journal") if names else filter(_is_worker, there)
+        return journal.show([prefix + name for name in wanted], n, follow=follow)
     chosen = select(folder, names)
     tell = printer(chosen if len(chosen) > 1 or (follow and not names) else None)
     if not follow:
@@ -70,7 +74,13 @@ def select(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     wanted = list(names)
     if not wanted:
         return {name: path for name, path in there.items() if _is_worker(name)}
-    chosen: dict[str, Path] = {}
+    return {name: there[name] for name in _matching(there, wanted, str(folder))}
+
+
+def _matching(there: Iterable[str], wanted: Iterable[str], where: str) -> list[str]:
+    """Which of the logs that are there are meant."""
+    there = list(there)
+    chosen: list[str] = []
     for name in wanted:
         pattern = f"{name}*" if name.endswith("@") else name
         hits = [each for each in there if fnmatch.fnmatchcase(each, pattern)]
@@ -78,12 +88,12 @@ def select(folder: Path, names: Iterable[str]) -> dict[str, Path]:
             hits = [each for each in hits if _is_worker(each) or pattern.startswith(_ZYGOTE)]
         if not hits:
             raise ZygoteError(
-                f"no log of '{name}' in {folder}",
+                f"no log of '{name}' in {where}",
                 code="no-such-worker",
                 hint=f"there are: {', '.join(there) or 'none; has the fleet run yet?'}",
                 exit_code=Exit.NO_SUCH_WORKER,
             )
-        chosen |= {each: there[each] for each in hits}
+        chosen += [each for each in hits if each not in chosen]
     return chosen
 
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from zygote.cli import layouts, render
+from zygote.cli import journal, layouts, render
 from zygote.cli.context import current
 from zygote.cli.options import Json, Names
 from zygote.cli.render import STATES
@@ -133,6 +133,7 @@ def show_worker(worker: WorkerState, row: Row, every: list[WorkerState]) -> None
         ("outdated", outdated(worker), "yellow"),
         ("layout", layouts.of_worker(worker, every), ""),
         ("limit", limit(worker), "" if worker.limits_enforced else "yellow"),
+        ("held up", held_up(worker), "yellow"),
         ("budget", budget(worker, row), ""),
         ("memory", memory(row), ""),
         ("cpu", render.cpu(row.cpu_s), ""),
@@ -213,7 +214,8 @@ def started(worker: WorkerState) -> str:
 def ended(worker: WorkerState) -> str:
     """How its last process ended, and when."""
     when = f", {ago(worker.last_end_at)} ago" if worker.last_end_at else ""
-    return f"{worker.last_end}{when}" if worker.last_end else ""
+    why = f" ({worker.last_end_detail})" if worker.last_end_detail else ""
+    return f"{worker.last_end}{why}{when}" if worker.last_end else ""
 
 
 def zygote_of(worker: WorkerState) -> str:
@@ -238,6 +240,13 @@ def limit(worker: WorkerState) -> str:
     return f"{size} of private memory" if worker.limits_enforced else f"{size}, not enforced"
 
 
+def held_up(worker: WorkerState) -> str:
+    """`31 times above memory_high (96M)`."""
+    if not worker.throttled or worker.memory_high is None:
+        return ""
+    return f"{worker.throttled} times above memory_high ({spell_bytes(worker.memory_high)})"
+
+
 def recycles(worker: WorkerState) -> str:
     """How often it was beyond its budget; of one without a budget nothing."""
     return "" if worker.max_private is None and not worker.recycles else str(worker.recycles)
@@ -256,6 +265,8 @@ def budget(worker: WorkerState, row: Row) -> str:
 def last_words(worker: WorkerState) -> list[str]:
     """The end of its log."""
     try:
+        if identifier := journal.identifier_of(worker.log):
+            return journal.read_tail(identifier, LOG_LINES)
         return read_tail(Path(worker.log), LOG_LINES) if worker.log else []
     except OSError:
         return []

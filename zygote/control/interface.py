@@ -34,6 +34,10 @@ class WorkerState:
     spawn_ms: float | None = None  # from Spawn sent to the user's code about to run
     ready_ms: float | None = None  # from Spawn sent to READY
     memory_max: int | None = None  # bytes, as configured
+    memory_high: int | None = None  # bytes, as configured
+    throttled: int = 0  # with memory_high: how often this process was held up above it
+    peak: int | None = None  # bytes: the most private memory of any process of its; null: unknown
+    priority: int | None = None  # lowest is stopped first under memory pressure; null: never
     max_private: int | None = None  # bytes, as configured
     private: int | None = None  # with max_private: bytes, when the manager last looked
     limits_enforced: bool = False
@@ -44,6 +48,7 @@ class WorkerState:
     adopted: bool = False
     autostart: bool = True
     last_end: str = ""  # exited(0) signalled(SIGKILL) oom_killed watchdog_expired unknown
+    last_end_detail: str = ""  # of oom_killed: limit and peak
     last_end_at: float | None = None
     next_start_at: float | None = None  # in backoff: when
     error: str = ""  # why failed or in backoff, one line

@@ -101,6 +101,10 @@ class _Check:
             log_dir=head["log_dir"],
             restart_rate=head["restart_rate"],
             **{key: head[key] for key in _ROLL_KEYS if key in head},
+            operators=head["operators"],
+            readers=head["readers"],
+            pressure_limit=head["pressure_limit"],
+            pressure_duration=head["pressure_duration"],
         )
 
     def _head(self, builder: Builder) -> dict[str, Any]:
@@ -125,6 +129,14 @@ class _Check:
         rate = given.get("restart_rate")
         head = {"name": name, "restart_rate": _default_rate() if rate is None else float(rate)}
         head |= {key: given[key] for key in _ROLL_KEYS if given.get(key) is not None}
+        head |= {key: given.get(key) or "" for key in ("operators", "readers")}
+        head["pressure_limit"] = limit = given.get("pressure_limit")
+        head["pressure_duration"] = given.get("pressure_duration", 10.0)
+        if limit is not None and limit > 1:
+            self.problems.error(
+                ("fleet", "pressure_limit"), "it cannot be more than all of the time",
+                hint='a share: 0.3 or "30%"', code="out-of-range", value=limit,
+            )  # fmt: skip
         for key in ("runtime_dir", "log_dir"):
             place = ("fleet", key)
             head[key] = builder.folder(given[key], place) if given.get(key) else ""

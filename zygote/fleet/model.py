@@ -47,6 +47,8 @@ class ZygoteSpec:
     """Audit rule -> reason why its finding is accepted."""
     parent: str = ""
     """The zygote that it is forked from; "" is none."""
+    memory_low: int | None = None
+    """Bytes that the kernel takes last; None: what it weighs when it has baked."""
     place: str = ""
 
 
@@ -95,6 +97,8 @@ class WorkerSpec:
     """One that is recycled, or moved to a new generation, goes when its successor is ready."""
     max_regression: int | None = 16 * 1024 * 1024
     """Private bytes that its successor of a new generation may have more than it had."""
+    priority: int | None = None
+    """Under memory pressure the lowest is stopped first; None: not for that reason."""
     tasks_max: int | None = None
     cpu_weight: int | None = None
     cpu_max: float | None = None
@@ -173,6 +177,14 @@ class Fleet:
     """Seconds that a successor must have been ready before its predecessor goes."""
     memory_reserve: int = 32 * 1024 * 1024
     """Bytes of memory that must stay available while old and new are there together."""
+    operators: str = ""
+    """Group whose members may do all on the control socket; "" is none."""
+    readers: str = ""
+    """Group whose members may read there; "all": everybody; "" is none."""
+    pressure_limit: float | None = None
+    """Share of time (0.3) that something may wait for memory before workers are stopped."""
+    pressure_duration: float = 10.0
+    """Between one stop and the next."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads back."""
@@ -203,6 +215,10 @@ class Fleet:
             max_unavailable=data["max_unavailable"],
             min_ready=data["min_ready"],
             memory_reserve=data["memory_reserve"],
+            operators=data.get("operators", ""),
+            readers=data.get("readers", ""),
+            pressure_limit=data.get("pressure_limit"),
+            pressure_duration=data.get("pressure_duration", 10.0),
         )
 
 

@@ -120,6 +120,32 @@ class FleetTable(Table):
         "less no second zygote is baked, and workers are stopped before their successors start.",
         example='"256M"',
     )
+    operators: Account = key(
+        "Members of this group may do on the control socket what root may: start, stop, reload. "
+        "Whose program runs as which user the file says, not the caller; but `run` starts any "
+        "program as the manager's user, so this group is as good as that.",
+        systemd="SocketGroup",
+        example='"decnet"',
+    )
+    readers: Account = key(
+        "Members of this group may look: ps, status, events. `all`: everybody may.",
+        example='"adm"',
+    )
+    pressure_limit: Cpus = key(
+        "The fleet is under memory pressure when something in it waited for memory for more than "
+        "this share of the time (memory.pressure, `some`, over 2 s). Then the running worker with "
+        "the lowest `priority` is stopped, among equals the one with the most private memory, and "
+        "stays so until somebody starts it. Needs a delegated cgroup v2 and a kernel with PSI.",
+        systemd="ManagedOOMMemoryPressureLimit",
+        default="not watched",
+        example='"30%"',
+    )
+    pressure_duration: SecondsAboveZero = key(
+        "How long to wait between one such stop and the next: what it frees takes a while to help.",
+        systemd="ManagedOOMMemoryPressureDurationSec",
+        default='`"10s"`',
+        example='"30s"',
+    )
 
 
 class ZygoteTable(Table):
@@ -169,6 +195,12 @@ class ZygoteTable(Table):
     )
     bake_timeout: SecondsAboveZero = key(
         "How long imports and warm-up may take in all.", example='"5min"'
+    )
+    memory_low: SizeLimit = key(
+        "So much of it the kernel reclaims last, after everything else. All workers run on these "
+        "pages. It holds as far as the groups above have it too (MemoryLow= of the unit).",
+        systemd="MemoryLow",
+        default="what it weighs when it has baked",
     )
     allow: Env = key(
         "Findings of the audit that are accepted, each with its reason. The rules that refuse a "
@@ -304,6 +336,11 @@ class WorkerTable(Table):
         "`reload` goes back to the old generation if the successor, once ready, has more private "
         "memory than its predecessor had, by more than this.",
         example='"8M"',
+    )
+    priority: Annotated[int, Field(ge=-1000, le=1000), Kind("-1000 to 1000", "10")] = key(
+        "Under memory pressure (pressure_limit in [fleet]) the worker with the lowest is stopped "
+        "first. One that has none is never stopped for that.",
+        example="-10",
     )
     tasks_max: CountLimit = key("At most so many processes and threads.", systemd="TasksMax")
     cpu_weight: Annotated[int, Field(ge=1, le=10_000), Kind("1 to 10000", "200")] = key(

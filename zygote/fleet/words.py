@@ -61,7 +61,6 @@ _SYNONYMS = {
     "tasks_max": "pids_limit",
     "cpu_max": "cpus cpu_quota",
     "cpu_weight": "cpu_shares",
-    "nice": "priority",
     "stop_signal": "stopsignal",
     "stop_grace": "stopwaitsecs stop_grace_period stop_timeout graceful_timeout",
     "start_timeout": "timeoutsec timeout",

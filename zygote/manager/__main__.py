@@ -2,6 +2,8 @@
 
 --runtime-dir DIR     default: $ZYGOTE_RUNTIME_DIR, the fleet file's, else by user and fleet
 --spawn-path PATH     auto (default), clone3, clone or fork
+--log WHERE           workers' output: file (default), or journal: each a stream of its own to
+                      systemd-journald, with the identifier FLEET/WORKER
 --ready-fd N          write one line of JSON to it when the start-up is decided:
                       {"ok": true, "pid", "runtime_dir", "control", "failed": [Result…]}
                       or {"errors": [ZygoteError…]}
@@ -24,6 +26,7 @@ from zygote.errors import Exit
 from zygote.manager.app import App, Options
 
 _SPAWN_PATHS = ("auto", "clone3", "clone", "fork")
+_LOGS = ("file", "journal")
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +51,7 @@ def _parse(arguments: list[str]) -> Options | str:
     rest = list(arguments)
     while rest:
         name, equals, value = rest.pop(0).partition("=")
-        if name not in ("--fleet", "--runtime-dir", "--spawn-path", "--ready-fd"):
+        if name not in ("--fleet", "--runtime-dir", "--spawn-path", "--log", "--ready-fd"):
             return f"unknown argument {name!r}"
         if not equals:
             if not rest:
@@ -60,6 +63,9 @@ def _parse(arguments: list[str]) -> Options | str:
     path = given.get("--spawn-path", "auto")
     if path not in _SPAWN_PATHS:
         return f"--spawn-path is one of {', '.join(_SPAWN_PATHS)}, not {path!r}"
+    log = given.get("--log", "file")
+    if log not in _LOGS:
+        return f"--log is one of {', '.join(_LOGS)}, not {log!r}"
     ready = given.get("--ready-fd", "-1")
     if not ready.removeprefix("-").isdecimal():
         return f"--ready-fd is a number, not {ready!r}"
@@ -68,6 +74,7 @@ def _parse(arguments: list[str]) -> Options | str:
         runtime_dir=given.get("--runtime-dir", ""),
         spawn_path=path,
         ready_fd=int(ready),
+        log=log,
     )
 
 

@@ -31,6 +31,7 @@ from zygote.manager.children import Child, Children
 from zygote.manager.control import Control
 from zygote.manager.events import EventLog
 from zygote.manager.floor import raise_nofile
+from zygote.manager.handed import CONTROL, Handed
 from zygote.manager.reaper import Reaper
 from zygote.manager.reload import apply
 from zygote.manager.runtime import prepare
@@ -50,12 +51,14 @@ class Options:
         runtime_dir: "" leaves it to the fleet file.
         spawn_path: auto, clone3, clone or fork.
         ready_fd: gets one line of JSON when the start-up is decided; -1: nobody asked.
+        log: where workers' output goes: "file" or "journal".
     """
 
     fleet: str
     runtime_dir: str = ""
     spawn_path: str = "auto"
     ready_fd: int = -1
+    log: str = "file"
 
 
 class App:
@@ -135,6 +138,7 @@ class App:
                 *self.fleet.warnings,
                 *self._notices.values(),
                 *(rolling if works.reloads.under_way else ()),
+                *works.notices(),
             ],
             fleet_changed=self._stat != _stat_of(self.fleet.file),
             stopping=self._stopping.is_set(),
@@ -244,17 +248,23 @@ class App:
         self._stat = _stat_of(self.options.fleet)
         self.fleet = await check(self.options.fleet, self._children, self._env)
         setproctitle.setproctitle(f"zygote-manager: {self.fleet.name}")
-        runtime = prepare(self._choose_runtime_dir())
+        folder = self._choose_runtime_dir()
+        handed = Handed.take(os.environ)
+        handed.check(folder)
+        runtime = prepare(folder, handed.names())
         self._closers.callback(runtime.close)
         ground = Ground(
             loop=self._loop, events=self.events, children=self._children, reaper=reaper,
             env=self._env, spawn_path=self.options.spawn_path, nofile=self._nofile,
-            state_trouble=self._state_trouble, closers=self._closers,
+            state_trouble=self._state_trouble, closers=self._closers, handed=handed,
+            log=self.options.log,
         )  # fmt: skip
         works = self._works = Works(self.fleet, runtime, ground)
         # Before any worker can write anew: what an earlier manager left.
         found = works.state.read_all()
-        self._control = Control(self, runtime.control_socket)
+        self._control = Control(
+            self, runtime.control_socket, works.peers, listener=handed.pop(CONTROL)
+        )
         await self._control.start()
         self._closers.callback(self._control.close)
         self._write_about(works)
@@ -281,9 +291,9 @@ class App:
         notify.ready(works.summary())
         self._answer.accept(os.getpid(), str(runtime.path), str(runtime.control_socket), results)
 
-    def _choose_runtime_dir(self) -> str:
+    def _choose_runtime_dir(self) -> Path:
         fleet = self.fleet
-        return str(choose_runtime_dir(fleet.name, fleet.runtime_dir, self.options.runtime_dir))
+        return choose_runtime_dir(fleet.name, fleet.runtime_dir, self.options.runtime_dir)
 
     def _write_about(self, works: Works) -> None:
         """manager.json: for people who look into the folder, and for tools without Varlink."""

@@ -46,6 +46,7 @@ class Control:
         connections_max: beyond it the idle connection that was longest quiet is dropped; where
             none is idle the new one is. A quarter of it for those who may not even read.
         send_timeout: seconds in which a reply must be taken by the caller.
+        listener: of a socket unit, bound to `socket_path` and listening: it stays when we go.
     """
 
     def __init__(
@@ -56,13 +57,15 @@ class Control:
         *,
         connections_max: int = CONNECTIONS_MAX,
         send_timeout: float = SEND_TIMEOUT,
+        listener: socket.socket | None = None,
     ) -> None:
         self._app = app
         self._path = socket_path
         self._peers = peers or Peers()
         self._max = connections_max
         self._send_timeout = send_timeout
-        self._listener: socket.socket | None = None
+        self._listener = listener
+        self._is_ours = listener is None
         self._open: dict[Connection, Peer] = {}
         self._full_told = False
         self._retry: asyncio.TimerHandle | None = None
@@ -75,11 +78,12 @@ class Control:
         """
         self._loop = asyncio.get_running_loop()
         self._hangups = Hangups(self._loop)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.setblocking(False)
-        self._listener.bind(str(self._path))
-        self._path.chmod(0o666)
-        self._listener.listen(_BACKLOG)
+        if self._listener is None:
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._listener.setblocking(False)
+            self._listener.bind(str(self._path))
+            self._path.chmod(0o666)
+            self._listener.listen(_BACKLOG)
         self._loop.add_reader(self._listener, self._accept)
 
     @property
@@ -96,7 +100,8 @@ class Control:
         self._loop.remove_reader(self._listener)
         self._listener.close()
         self._listener = None
-        self._path.unlink(missing_ok=True)
+        if self._is_ours:
+            self._path.unlink(missing_ok=True)
         for connection in list(self._open):
             connection.end()
         self._hangups.close()

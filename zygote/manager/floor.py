@@ -151,7 +151,7 @@ class ZygoteShop:
 
     def log_path(self, name: str) -> str:
         """Path of the log file of a zygote."""
-        return str(self._logs.path(f"zygote.{name}"))
+        return self._logs.place(f"zygote.{name}")
 
     def tell(self, event: str, name: str, pid: int | None, detail: str) -> None:
         """Emit an event about a zygote."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from zygote.errors import describe_errno
 from zygote.fleet.model import WorkerSpec
 from zygote.sys.cgroupfs import Group
+from zygote.units import spell_bytes
 
 _CPU_PERIOD = 100_000
 _CPU_QUOTA_LEAST = 1000
@@ -55,6 +57,34 @@ class Leaf:
     def oom_kills(self) -> int:
         """How many of its processes the OOM killer took since this object was made."""
         return max(0, self._count_oom() - self._oom_before)
+
+    def peak(self) -> int | None:
+        """The most bytes that were ever charged to it; None: not counted here (before 5.19)."""
+        try:
+            return int(self._group.read("memory.peak"))
+        except (OSError, ValueError):
+            return None
+
+    def oom_story(self) -> str:
+        """What limit was hit, and how much was taken: "limit 48M, peak 48M"."""
+        try:
+            limit = self._group.read("memory.max")
+        except OSError:
+            limit = "unknown"
+        # Without a limit of its own it was one above it, or the machine's memory.
+        text = f"limit {spell_bytes(int(limit))}" if limit.isdecimal() else "no limit of its own"
+        peak = self.peak()
+        return text if peak is None else f"{text}, peak {peak / (1 << 20):.1f}M"
+
+    def throttled(self) -> int:
+        """How often it was held up because it was above memory_high."""
+        return self._group.counters("memory.events").get("high", 0)
+
+    def protect(self, size: int | None) -> None:
+        """Have the kernel reclaim so much of it last; None: what it weighs now. Best effort."""
+        with contextlib.suppress(OSError):
+            low = size if size is not None else int(self._group.read("memory.current"))
+            self._group.write("memory.low", str(low))
 
     def anonymous(self) -> int | None:
         """Bytes of anonymous memory charged to it, its private memory; None: not counted here."""

@@ -115,6 +115,10 @@ class Leaves:
             leaf.limit(spec)
         return leaf
 
+    def pressure_file(self) -> Path | None:
+        """Where the kernel tells how much the fleet waits for memory; None: nowhere."""
+        return self._base.path / "memory.pressure" if self._base else None
+
     def close(self) -> None:
         """Remove the leaves that are empty, when the manager ends. Others are not touched."""
         for group in self._base.children() if self._base else []:

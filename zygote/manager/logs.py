@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zygote.manager.events import EventLog
+from zygote.manager.journal import open_stream
 from zygote.sys import fallocate
-from zygote.sys.logfile import rotated
+from zygote.sys.logfile import JOURNAL_MARKER, rotated
 
 _COPY_CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -51,15 +52,26 @@ class LogFiles:
     Args:
         log_dir: exists, and is writable (see `runtime.prepare_logs`).
         events: told of each rotation and of a full disk.
+        journal: not "": no files; each has a stream to journald, under `JOURNAL/NAME`.
     """
 
-    def __init__(self, log_dir: Path, events: EventLog) -> None:
+    def __init__(self, log_dir: Path, events: EventLog, journal: str = "") -> None:
         self._dir = log_dir
         self._events = events
+        self._journal = journal
+        marker = log_dir / JOURNAL_MARKER
+        if journal:
+            marker.write_text(f"{journal}\n")  # for `logs`, which asks no manager
+        else:
+            marker.unlink(missing_ok=True)
         self._disk_full = False
         self._failed: set[str] = set()
         for left in log_dir.glob("*.log.new"):
             left.unlink(missing_ok=True)  # a copy that a killed manager did not finish
+
+    def place(self, name: str) -> str:
+        """Where its lines are, for people: the file, or "journal:IDENTIFIER"."""
+        return f"journal:{self._journal}/{name}" if self._journal else str(self.path(name))
 
     def path(self, name: str) -> Path:
         """The live log file of a worker or zygote."""
@@ -69,8 +81,14 @@ class LogFiles:
         """A descriptor for the process to write to, appending; the caller owns it.
 
         A log that cannot be opened (a full disk, say) costs the worker its log, not its life: the
-        descriptor is /dev/null's then, and an event says so.
+        descriptor is /dev/null's then, and an event says so. Without journald it is a file's.
         """
+        if self._journal:
+            try:
+                return open_stream(f"{self._journal}/{name}")
+            except OSError as error:
+                detail = f"journald: {error.strerror}; its output goes to {self.path(name)}"
+                self._events.emit("log-moved", name, detail=detail)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             return os.open(self.path(name), flags, 0o640)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from zygote.manager import handed
 from zygote.manager.children import Child, Children
 
 _DATAGRAM = 4096
@@ -29,6 +30,7 @@ class NotifyServer:
 
     Args:
         heard: told of each message that came from a worker, as assignments.
+        sock: the last manager's, bound to `path`; what was said meanwhile is in it.
     """
 
     def __init__(
@@ -37,23 +39,21 @@ class NotifyServer:
         path: Path,
         children: Children,
         heard: Callable[[Child, dict[str, str]], None],
+        sock: socket.socket | None = None,
     ) -> None:
         self.path = path
         self._loop = loop
         self._children = children
         self._heard = heard
         self._held: deque[tuple[int, bytes]] = deque(maxlen=_HELD)
-        flags = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        self._sock = socket.socket(socket.AF_UNIX, flags)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._sock.bind(str(path))
-        # A worker may run as any user: credentials guard it, not the mode.
-        path.chmod(0o666)
+        self._sock = sock or _bind(path)
+        handed.keep(handed.NOTIFY, self._sock)
         loop.add_reader(self._sock, self._readable)
 
     def close(self) -> None:
         """Listen no more, and remove the socket file."""
         self._loop.remove_reader(self._sock)
+        handed.drop(handed.NOTIFY)
         self._sock.close()
         self.path.unlink(missing_ok=True)
 
@@ -87,6 +87,16 @@ class NotifyServer:
             self._held.append((pid, data))
         elif child.kind == "worker":
             self._heard(child, parse(data))
+
+
+def _bind(path: Path) -> socket.socket:
+    flags = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    sock = socket.socket(socket.AF_UNIX, flags)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    sock.bind(str(path))
+    # A worker may run as any user: credentials guard it, not the mode.
+    path.chmod(0o666)
+    return sock
 
 
 def parse(data: bytes) -> dict[str, str]:

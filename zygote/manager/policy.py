@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zygote.fleet.model import WorkerSpec
 from zygote.manager.storm import Group, Groups, Pace
@@ -30,10 +30,12 @@ class End:
     Attributes:
         kind: exited, signalled, oom_killed, watchdog_expired or unknown.
         code: exit status, or signal number.
+        detail: of an oom_killed one: the limit and the peak.
     """
 
     kind: str
     code: int = 0
+    detail: str = field(default="", compare=False)
 
     @classmethod
     def from_wait_status(cls, status: int) -> End:
@@ -54,6 +56,11 @@ class End:
         if self.kind == "signalled":
             return self.code in _CLEAN_SIGNALS
         return self.kind == "exited" and self.code == 0
+
+    @property
+    def story(self) -> str:
+        """With what else is known of it: "oom_killed (limit 48M, peak 48M)"."""
+        return f"{self} ({self.detail})" if self.detail else str(self)
 
     def __str__(self) -> str:
         if self.kind == "exited":

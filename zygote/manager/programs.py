@@ -92,7 +92,7 @@ class Programs:
         status: asyncio.Future[int] = self._parts.loop.create_future()
 
         def ended(done: asyncio.Future[End]) -> None:
-            self._parts.events.emit("ended", subject, child.pid, str(done.result()))
+            self._parts.events.emit("ended", subject, child.pid, done.result().story)
             if leaf:
                 leaf.remove()
             if not status.done():

@@ -144,7 +144,7 @@ class Reaper:
             # An adopted worker's end is unknown on kernels before 6.15; its leaf still knows.
             killed = end in (End("signalled", signal.SIGKILL), End("unknown"))
             if killed and child.leaf and child.leaf.oom_kills() > child.oom_kills:
-                end = End("oom_killed")
+                end = End("oom_killed", detail=child.leaf.oom_story())
         except Exception as error:
             self._broken(child, error)
         self._children.remove(child)

@@ -46,12 +46,13 @@ def base_env(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def worker_body(
-    spec: WorkerSpec, house: House, spawn_id: bytes, roles: list[str]
+    spec: WorkerSpec, house: House, spawn_id: bytes, roles: list[str], journal: str = ""
 ) -> dict[str, Any]:
     """The body of a worker's Spawn.
 
     Args:
         roles: what each passed fd is, in order.
+        journal: JOURNAL_STREAM, if its output is a stream to journald.
     Raises:
         ZygoteError: a user, group or capability that does not exist here.
     """
@@ -62,7 +63,13 @@ def worker_body(
         "run": {"kind": spec.run.kind, "target": spec.run.target},
         "args": list(spec.args),
         "path0": None,
-        "env": {**house.env, **identity_env, **spec.env, **_own_env(spec, house, spawn_id)},
+        "env": {
+            **house.env,
+            **identity_env,
+            **spec.env,
+            **_own_env(spec, house, spawn_id),
+            **({"JOURNAL_STREAM": journal} if journal else {}),
+        },
         "cwd": spec.cwd,
         "umask": spec.umask,
         "session": "new",

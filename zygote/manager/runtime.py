@@ -35,10 +35,12 @@ class RuntimeDir:
     Attributes:
         path: absolute.
         lock_fd: holds the lock; close-on-exec; closed by `close`.
+        held: sockets ("control", "notify") that somebody else made for us: not ours to remove.
     """
 
     path: Path
     lock_fd: int
+    held: frozenset[str] = frozenset()
 
     @property
     def control_socket(self) -> Path:
@@ -62,14 +64,17 @@ class RuntimeDir:
         if self.lock_fd < 0:
             return
         for name, _ in _SOCKETS:
-            (self.path / name).unlink(missing_ok=True)
+            if name.removesuffix(".sock") not in self.held:
+                (self.path / name).unlink(missing_ok=True)
         os.close(self.lock_fd)
         self.lock_fd = -1
 
 
-def prepare(path: Path | str) -> RuntimeDir:
+def prepare(path: Path | str, held: frozenset[str] = frozenset()) -> RuntimeDir:
     """Make the folder where it is missing, check it, lock it, and clear stale sockets away.
 
+    Args:
+        held: sockets that were handed to us open, and so are neither stale nor a stranger's.
     Raises:
         ZygoteError: with a hint. Codes: socket-path-too-long, runtime-dir-owner,
             runtime-dir-link, runtime-dir-open, runtime-dir-not-writable, disk-full,
@@ -84,11 +89,12 @@ def prepare(path: Path | str) -> RuntimeDir:
         for name in ("state",):
             _subfolder(folder / name, 0o700)
         for name, kind in _SOCKETS:
-            _remove_stale(folder / name, kind)
+            if name.removesuffix(".sock") not in held:
+                _remove_stale(folder / name, kind)
     except BaseException:
         os.close(lock)
         raise
-    return RuntimeDir(folder, lock)
+    return RuntimeDir(folder, lock, held)
 
 
 def prepare_logs(path: Path | str) -> Path:

@@ -267,14 +267,14 @@ class Unit:
         if was not in LIVE and was is not State.UNKNOWN:
             return Do.NOTHING  # what was given up on before has ended at last
         self.last_end, self.last_end_at = end, self.clock.wall()
-        self.told.append(("ended", str(end)))
+        self.told.append(("ended", end.story))
         self._forget_process()
         if was is State.STOPPING:
             return self._stopped()
         failed = not end.clean or was is not State.READY
-        reason = str(end) if was is State.READY or end.kind == "unknown" else ""
+        reason = end.story if was is State.READY or end.kind == "unknown" else ""
         if not reason:
-            reason = f"{end} before it was ready"
+            reason = f"{end.story} before it was ready"
         if verdict and verdict != "watchdog":
             reason = verdict
         return self._decide(failed, 0.0 if ready_at is None else now - ready_at, now, reason)

@@ -16,7 +16,7 @@ from typing import Any
 from zygote.control.interface import Result, WorkerState
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec, worker_to_json
-from zygote.manager import recycle, request
+from zygote.manager import journal, recycle, request
 from zygote.manager.alone import Alone
 from zygote.manager.budget import Budget
 from zygote.manager.children import Child
@@ -49,6 +49,8 @@ class Worker:
         standing: the walls around its process.
         passage: its way to another generation, while a reload is under way.
         pending: its spec in the fleet file has changed; the new one holds from the next start.
+        peak: the most bytes that a process of its that has ended had for itself; None: unknown.
+        shed_for: why it was stopped though nobody asked for that; "" otherwise.
     """
 
     def __init__(self, parts: Parts, spec: WorkerSpec) -> None:
@@ -67,6 +69,8 @@ class Worker:
         self.spawn_id = bytes(16)
         self._file: Print | None = None
         self.standing = Standing()
+        self.peak: int | None = None
+        self.shed_for = ""
         self._parts = parts
         self._leaf: Leaf | None = None
         self._alarm = Alarm(parts.loop, lambda: self._fenced(self._rung))
@@ -92,6 +96,12 @@ class Worker:
         """Stop it, gracefully, and keep it stopped."""
         self._fenced(lambda: self._do(self.unit.stop()))
         self._fenced(self._end_retiring)
+
+    def shed(self, why: str) -> None:
+        """Stop it, for the others' sake; it stays stopped until somebody starts it."""
+        self._parts.events.emit("pressure-stopped", self.name, self.unit.pid, why)
+        self.stop()
+        self.shed_for = why
 
     def weigh(self) -> None:
         """Look at its private memory, and recycle it if that is due."""
@@ -217,19 +227,24 @@ class Worker:
             spawn_ms=unit.spawn_ms,
             ready_ms=unit.ready_ms,
             memory_max=spec.memory_max,
+            memory_high=spec.memory_high,
+            throttled=self._leaf.throttled() if self._leaf and spec.memory_high else 0,
+            peak=self.peak,
+            priority=spec.priority,
             max_private=spec.max_private,
             private=self.budget.private if spec.max_private and self.child else None,
             limits_enforced=limited,
             walls=list(self.standing.walls) if self.child else [],
             gaps=list(self.standing.gaps) if self.child else [],
             cgroup=str(self._leaf.path) if self._leaf else "",
-            log=str(self._parts.logs.path(spec.name)),
+            log=self._parts.logs.place(spec.name),
             adopted=unit.adopted,
             autostart=spec.autostart,
             last_end=str(unit.last_end or ""),
+            last_end_detail=unit.last_end.detail if unit.last_end else "",
             last_end_at=unit.last_end_at,
             next_start_at=unit.next_start_at,
-            error=blocked.message if blocked else unit.error,
+            error=blocked.message if blocked else unit.error or self.shed_for,
             hint=blocked.hint if blocked else unit.hint,
             place=spec.place,
             outdated=str(self.outdated or "") if self.child else "",
@@ -277,6 +292,7 @@ class Worker:
     def _do(self, do: Do) -> None:
         children = self._parts.children
         if do is Do.SPAWN:
+            self.shed_for = ""
             if self.pending:
                 self.respec(self.pending)
                 self.pending = None
@@ -455,6 +471,7 @@ class Worker:
     def _drop_leaf(self) -> None:
         leaf, self._leaf = self._leaf, None
         if leaf:
+            self.peak = max(self.peak or 0, leaf.peak() or 0) or None
             leaf.remove()
 
     def _apply(self, message: dict[str, str]) -> Do:
@@ -550,7 +567,9 @@ class Worker:
             name=spec.name,
             kind="worker",
             spawn_id=self.spawn_id,
-            body=lambda roles: request.worker_body(spec, parts.house, self.spawn_id, roles),
+            body=lambda roles: request.worker_body(
+                spec, parts.house, self.spawn_id, roles, journal.stream_name(log)
+            ),
             stdio=[null, log, second],
             open_record=self._open_record,
             leaf=self._leaf,

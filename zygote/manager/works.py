@@ -18,10 +18,13 @@ from zygote.manager.children import Child, Children
 from zygote.manager.events import EventLog
 from zygote.manager.floor import ZygoteShop
 from zygote.manager.freshness import Freshness, Generation
+from zygote.manager.handed import NOTIFY, Handed
 from zygote.manager.leaves import Leaves
 from zygote.manager.logs import Bounds, LogFiles
 from zygote.manager.notify import NotifyServer
 from zygote.manager.parts import Parts
+from zygote.manager.peers import resolve
+from zygote.manager.pressure import Pressure
 from zygote.manager.programs import Programs
 from zygote.manager.reaper import Reaper
 from zygote.manager.reloads import Reloads
@@ -46,6 +49,8 @@ class Ground:
         nofile: limits of open files as the manager was given them.
         state_trouble: told when state cannot be written, and "" when it can again.
         closers: undone, last first, when the manager ends.
+        handed: sockets of a socket unit, or of a manager before us.
+        log: where workers' output goes: "file" or "journal".
     """
 
     loop: asyncio.AbstractEventLoop
@@ -57,6 +62,8 @@ class Ground:
     nofile: tuple[int, int]
     state_trouble: Callable[[str], None]
     closers: contextlib.ExitStack
+    handed: Handed
+    log: str
 
 
 class Works:
@@ -70,7 +77,11 @@ class Works:
         loop, events, children = ground.loop, ground.events, ground.children
         self.runtime = runtime
         self._ground = ground
-        self.logs = LogFiles(prepare_logs(fleet.log_dir or runtime.log_dir), events)
+        journal = fleet.name if ground.log == "journal" else ""
+        self.logs = LogFiles(prepare_logs(fleet.log_dir or runtime.log_dir), events, journal)
+        self.peers, self._untrue = resolve(fleet)
+        for line in self._untrue:
+            events.emit("control", "manager", detail=line)
         self.leaves = Leaves.discover(fleet.name)
         ground.closers.callback(self.leaves.close)
         if not self.leaves.enforced or self.leaves.why:
@@ -86,7 +97,9 @@ class Works:
         self.zygotes = Zygotes(shop, fleet.zygotes)
         ground.closers.callback(self.zygotes.close)
         self.workers = Workers(fleet)
-        self._notify = NotifyServer(loop, runtime.notify_socket, children, self._heard)
+        self._notify = NotifyServer(
+            loop, runtime.notify_socket, children, self._heard, ground.handed.pop(NOTIFY)
+        )
         ground.closers.callback(self._notify.close)
         self.spawner = Spawner(loop, children, ground.reaper)
         house = request.House(fleet.name, str(runtime.path), str(runtime.notify_socket), ground.env)
@@ -98,6 +111,13 @@ class Works:
             pace=Pace(fleet.restart_rate), groups=Groups(), freshness=freshness,
         )  # fmt: skip
         self.workers.bind(self.parts)
+        self.pressure: Pressure | None = None
+        if fleet.pressure_limit is not None:
+            self.pressure = Pressure(
+                self.leaves.pressure_file(), fleet.pressure_limit, fleet.pressure_duration,
+                self.workers.all, events,
+            )  # fmt: skip
+            ground.closers.callback(self.pressure.close)
         self.programs = Programs(self.parts)
         self.reloads = Reloads(runtime.path, self.workers, self.parts, events)
 
@@ -155,6 +175,11 @@ class Works:
         ]
         zygotes = (f"zygote.{name}" for name in self.zygotes.slots)
         return bounds + [Bounds(name, _ZYGOTE_LOG_BYTES, 1) for name in zygotes]
+
+    def notices(self) -> list[str]:
+        """What of the fleet file cannot be had here."""
+        why = self.pressure.why_not if self.pressure else ""
+        return [*self._untrue, *([f"pressure_limit is not watched: {why}"] if why else [])]
 
     def summary(self) -> str:
         """The fleet in a few words."""

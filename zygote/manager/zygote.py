@@ -250,6 +250,9 @@ class Zygote:
                 parent = self.parent.identity if self.parent else None
                 self._shop.keep_prints(self.identity, prints, parent)
                 os.close(prints)
+            if self.child and self.child.leaf:
+                # Every worker runs on these pages: they are the last that should be reclaimed.
+                self.child.leaf.protect(self.spec.memory_low)
             if not self.baked.done():
                 self.baked.set_result(self.report)
         elif packet.kind is Kind.BAKE_FAILED:

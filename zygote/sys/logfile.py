@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 from zygote.sys.fallocate import data_start
 
+JOURNAL_MARKER = "in-journal"
+"""A file beside the logs, where there are none: it holds the prefix of journald's identifiers."""
 _CHUNK = 64 * 1024
 _LINE_MAX = 256 * 1024
 """Bytes of a line without an end that a follower holds back before it gives them out."""
