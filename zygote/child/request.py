@@ -25,6 +25,7 @@ class Request:
     Attributes:
         stdio: descriptors to become 0, 1 and 2.
         listen: (name, descriptor) of sockets handed over, in order.
+        credentials: descriptors of credentials, in order.
         report: where to say "up", or which step failed.
         record: file to write pid and start time to.
         procs: `cgroup.procs` of the leaf to move to, where the clone could not start in it.
@@ -57,6 +58,7 @@ class Request:
     walls: dict[str, Any] | None = None
     stdio: list[int] = field(default_factory=lambda: [-1, -1, -1])
     listen: list[tuple[str, int]] = field(default_factory=list)
+    credentials: list[int] = field(default_factory=list)
     report: int = -1
     record: int = -1
     procs: int = -1
@@ -135,6 +137,8 @@ def _sort(request: Request, roles: list[str], fds: tuple[int, ...]) -> None:
             request.stdio[STDIO.index(role)] = descriptor
         elif kind == "listen":
             request.listen.append((name, descriptor))
+        elif kind == "credential":
+            request.credentials.append(descriptor)
         elif role == "report":
             request.report = descriptor
         elif role == "record":

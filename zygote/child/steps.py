@@ -92,19 +92,27 @@ def _session(request: Request) -> None:
 
 
 def _fds(request: Request) -> None:
-    """Sockets handed over become 3, 4, …; our own channels go above; nothing else stays open."""
-    first = 3 + len(request.listen)
+    """Sockets handed over become 3, 4, …, then credentials; our own channels go above.
+
+    Nothing else stays open.
+    """
+    passed = len(request.listen) + len(request.credentials)
+    first = 3 + passed
 
     def above(descriptor: int) -> int:
-        if descriptor < 0 or (descriptor >= first and not request.listen):
+        if descriptor < 0 or (descriptor >= first and not passed):
             return descriptor
         return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, first)
 
     request.report = above(request.report)
     request.record = above(request.record)
     request.listen = [(name, above(descriptor)) for name, descriptor in request.listen]
+    request.credentials = [above(descriptor) for descriptor in request.credentials]
     for number, (_, descriptor) in enumerate(request.listen, 3):
         os.dup2(descriptor, number, inheritable=True)
+    # What the worker executes is not to have them.
+    for number, descriptor in enumerate(request.credentials, 3 + len(request.listen)):
+        os.dup2(descriptor, number, inheritable=False)
     standard = [number for number, source in enumerate(request.stdio) if source >= 0]
     own = [descriptor for descriptor in (request.report, request.record) if descriptor >= 0]
     fds.close_others([*standard, *range(3, first), *own])

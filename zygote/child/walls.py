@@ -113,8 +113,8 @@ def _grant(rules: landlock.Ruleset, version: int, asked: dict[str, Any], request
     python = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}
     landlock.grant_each(rules, (*_SYSTEM, *(p for p in python if p)), landlock.READ)
     landlock.grant_each(rules, _DEVICES, landlock.READ | landlock.WRITE_FILE)
-    if request.script:
-        landlock.grant_each(rules, (request.script,), landlock.READ)
+    own = [request.script, request.env.get("CREDENTIALS_DIRECTORY", "")]
+    landlock.grant_each(rules, filter(None, own), landlock.READ)
     if request.walls and request.walls["tmp"]:
         landlock.grant_each(rules, _TMP, landlock.WRITE)
     for name, rights in _RIGHTS.items():

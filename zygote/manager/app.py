@@ -32,6 +32,7 @@ from zygote.manager.control import Control
 from zygote.manager.events import EventLog
 from zygote.manager.floor import raise_nofile
 from zygote.manager.handed import CONTROL, Handed
+from zygote.manager.insiders import Insiders
 from zygote.manager.reaper import Reaper
 from zygote.manager.reload import apply
 from zygote.manager.runtime import prepare
@@ -262,9 +263,11 @@ class App:
         works = self._works = Works(self.fleet, runtime, ground)
         # Before any worker can write anew: what an earlier manager left.
         found = works.state.read_all()
+        inside = Insiders(self._children, lambda: (w.unit.spec for w in works.workers.all()))
         self._control = Control(
-            self, runtime.control_socket, works.peers, listener=handed.pop(CONTROL)
-        )
+            self, runtime.control_socket, works.peers, listener=handed.pop(CONTROL),
+            limit=inside.limit,
+        )  # fmt: skip
         await self._control.start()
         self._closers.callback(self._control.close)
         self._write_about(works)

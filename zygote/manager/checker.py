@@ -17,6 +17,8 @@ from zygote.manager.children import Child, Children, Program, start_program
 
 _OUTPUT_MAX = 16 * 1024 * 1024
 _TIMEOUT = 60.0
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Ours, not our workers'; a fleet file may name files in it."""
 
 
 class FleetFileError(ZygoteError):
@@ -48,7 +50,8 @@ async def check(file: str, children: Children, env: Mapping[str, str]) -> Fleet:
     try:
         # -P: a json.py beside the fleet file is the fleet's, not ours.
         argv = (sys.executable, "-P", "-m", "zygote.fleet", file)
-        pid = start_program(Program(argv, env, stdout=into))
+        own = {name: os.environ[name] for name in (_CREDENTIALS,) if name in os.environ}
+        pid = start_program(Program(argv, {**env, **own}, stdout=into))
     except OSError as error:
         os.close(out)
         raise ZygoteError(

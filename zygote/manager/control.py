@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from asyncvarlink import VarlinkInterfaceRegistry
 from asyncvarlink.serviceinterface import VarlinkServiceInterface
 
 from zygote import __version__
+from zygote.manager import insiders
 from zygote.manager.caller import App, Caller
 from zygote.manager.connection import (
     FDS_MAX,
@@ -43,6 +45,7 @@ class Control:
         app: answers the calls.
         socket_path: bound by `start`, removed by `close`; no stale one may be there.
         peers: who may what.
+        limit: what a caller's process may ask for at most; see `insiders`.
         connections_max: beyond it the idle connection that was longest quiet is dropped; where
             none is idle the new one is. A quarter of it for those who may not even read.
         send_timeout: seconds in which a reply must be taken by the caller.
@@ -55,6 +58,7 @@ class Control:
         socket_path: Path,
         peers: Peers | None = None,
         *,
+        limit: Callable[[Peer], tuple[str, str]] = lambda _: ("all", ""),
         connections_max: int = CONNECTIONS_MAX,
         send_timeout: float = SEND_TIMEOUT,
         listener: socket.socket | None = None,
@@ -62,6 +66,7 @@ class Control:
         self._app = app
         self._path = socket_path
         self._peers = peers or Peers()
+        self._limit = limit
         self._max = connections_max
         self._send_timeout = send_timeout
         self._listener = listener
@@ -152,10 +157,18 @@ class Control:
         registry.register_interface(
             VarlinkServiceInterface("zygote", "zygote manager", __version__, "", registry)
         )
+        # At once: later the number of a process that is gone might be another's.
+        limit = self._limit(peer)
         known = self._peers.is_reader(peer)
+
+        def authorise(method: str) -> None:
+            self._peers.check(peer, method)
+            # A worker that is quicker than the news of its start looks like nobody's.
+            insiders.check(self._limit(peer) if limit == insiders.NOBODYS else limit, method)
+
         protocol = Connection(
             registry,
-            authorise=lambda method: self._peers.check(peer, method),
+            authorise=authorise,
             hangups=self._hangups,
             message_max=MESSAGE_MAX if known else STRANGER_MESSAGE_MAX,
             send_timeout=self._send_timeout,

@@ -16,12 +16,12 @@ from typing import Any
 
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec
-from zygote.manager import walls
+from zygote.manager import credentials, walls
 from zygote.sys import caps
 
 _NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID",
                   "LISTEN_FDNAMES", "MAINPID", "INVOCATION_ID", "JOURNAL_STREAM",
-                  "ZYGOTE_RUNTIME_DIR")  # fmt: skip
+                  "ZYGOTE_RUNTIME_DIR", credentials.VARIABLE)  # fmt: skip
 """What our own supervisor told us, and is not meant for those we start."""
 
 
@@ -205,6 +205,8 @@ def _own_env(spec: WorkerSpec, house: House, spawn_id: bytes) -> dict[str, str]:
     }
     if spec.type == "notify" or spec.watchdog:
         env["NOTIFY_SOCKET"] = house.notify_socket
+    if place := credentials.folder(spec, house.runtime_dir):
+        env[credentials.VARIABLE] = place
     if spec.watchdog:
         env["WATCHDOG_USEC"] = str(round(spec.watchdog * 1e6))
     return env

@@ -46,6 +46,7 @@ class Order:
         body: of the request, given the roles of the fds.
         stdio: three fds, or fewer: the rest is /dev/null; owned by the spawn.
         open_record: makes the pid record's fd; called right before sending.
+        open_credentials: makes roles and fds of the worker's credentials.
         leaf: the cgroup to start in.
         sent: called when the request is on its way.
     """
@@ -56,6 +57,7 @@ class Order:
     body: Callable[[list[str]], dict[str, Any]]
     stdio: list[int] = field(default_factory=list)
     open_record: Callable[[], int] | None = None
+    open_credentials: Callable[[], list[tuple[str, int]]] = list
     leaf: Leaf | None = None
     session: bool = True
     sent: Callable[[], None] = lambda: None
@@ -182,6 +184,8 @@ class Spawner:
             else:
                 take(role, os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         take("report", report.fileno(), own=False)
+        for role, descriptor in order.open_credentials():
+            take(role, descriptor)
         if order.open_record:
             take("record", order.open_record())
         if order.leaf and zygote.spawn_path != "clone3":

@@ -16,7 +16,7 @@ from typing import Any
 from zygote.control.interface import Result, WorkerState
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec, worker_to_json
-from zygote.manager import journal, recycle, request
+from zygote.manager import credentials, journal, recycle, request
 from zygote.manager.alone import Alone
 from zygote.manager.budget import Budget
 from zygote.manager.children import Child
@@ -572,6 +572,9 @@ class Worker:
             ),
             stdio=[null, log, second],
             open_record=self._open_record,
+            open_credentials=lambda: credentials.open_all(
+                spec, parts.house.runtime_dir, request.resolve_identity(spec)[0]
+            ),
             leaf=self._leaf,
             sent=self._sent,
         )

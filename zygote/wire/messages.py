@@ -77,7 +77,8 @@ class Packet:
 #   session: "new" | "group"       setsid(), or only setpgid(0, 0) (so that Ctrl-Z works)
 #   fds: [str]                     a role per passed fd, in order, the cgroup dir first if any:
 #                                  "cgroup", "stdin", "stdout", "stderr", "report", "record",
-#                                  "cgroup.procs" (fall-back paths), "listen:NAME"
+#                                  "cgroup.procs" (fall-back paths), "listen:NAME",
+#                                  "credential:NAME" (become 3 and on, after those of listen)
 #   rlimits: {str: [soft, hard]}, nice, oom_score_adj, affinity: [int] | null
 #   uid, gid: int | null, groups: [int] | null, capabilities: [int] | null, no_new_privs: bool
 #   walls: null, or {"report": bool (what cannot be is left out and told), "gaps": [str],

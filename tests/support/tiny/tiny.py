@@ -5,8 +5,12 @@ They tell what they do in files of the folder that they run in, which the test r
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -177,3 +181,69 @@ def hoarder() -> None:
         notify.idle()
     while kept:
         signal.pause()
+
+
+def insider() -> None:
+    """Asks the manager for all that it could ask, by itself and through an orphan; then sleeps."""
+    path = f"{os.environ['ZYGOTE_RUNTIME_DIR']}/control.sock"
+    for name in ("List", "Stop", "Run"):
+        told("asked", f"{name} {ask(path, name)}")
+    parent = os.fork()
+    if parent == 0:
+        parent = os.getpid()
+        if os.fork() == 0:
+            os.setsid()
+            while os.getppid() == parent:
+                time.sleep(0.01)
+            told("asked", f"orphan {ask(path, 'Stop')}")
+        os._exit(0)
+    sleeper()
+
+
+PARAMETERS: dict[str, dict[str, object]] = {
+    "List": {}, "Stop": {"names": []},
+    "Run": {"zygote": None, "kind": "command", "target": "open('ran', 'w')", "args": [], "env": {},
+            "cwd": str(Path.cwd()), "umask": 0, "stdin": 0, "stdout": 1, "stderr": 2},
+}  # fmt: skip
+
+
+def ask(path: str, method: str) -> str:
+    """Call a method of the manager: "done", or the error's code."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(path)
+        call = {"method": f"io.zygote.Manager.{method}", "parameters": PARAMETERS[method],
+                "more": method == "Run"}  # fmt: skip
+        socket.send_fds(line, [json.dumps(call).encode() + b"\0"], [0, 1, 2])
+        answer = b""
+        while not answer.endswith(b"\0"):
+            more = line.recv(65536)
+            if not more:
+                return "hung up"
+            answer += more
+    reply = json.loads(answer[:-1])
+    return str(reply["parameters"].get("code", reply["error"])) if "error" in reply else "done"
+
+
+def keeper() -> None:
+    """Tells what its credentials are, and what is left of them for a program that it starts."""
+    folder = Path(os.environ["CREDENTIALS_DIRECTORY"])
+    kept = {path.name: path.read_text() for path in sorted(folder.iterdir())}
+    for name, text in kept.items():
+        told("has", f"{name} {text}")
+    code = f"import pathlib; print(pathlib.Path('{folder}/key').exists())"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told("has", f"exec {ran.stdout.strip()}")
+    sleeper()
+
+
+def thief() -> None:
+    """Tries to open the credentials of another worker: by its names, and by its descriptors."""
+    wait_for("go")
+    name, pid = Path("thief.go").read_text().split()
+    folder = Path(os.environ["ZYGOTE_RUNTIME_DIR"], "credentials", name)
+    for path in (folder / "key", *(Path(f"/proc/{pid}/fd/{n}") for n in range(3, 6))):
+        try:
+            told("stole", path.read_text())
+        except OSError as error:
+            told("stole", f"no: {errno.errorcode[error.errno or 0]}")
+    sleeper()
