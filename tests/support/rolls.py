@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.managers import Manager, managers
+from zygote.client.api import Client
 from zygote.errors import ZygoteError
 
 CODE = """
@@ -43,7 +44,8 @@ class Rolls:
             top: a line at the top of the module.
         """
         self.version += 1
-        text = CODE.format(version=self.version, habit=habit)
+        # Of another size each: Python takes a .pyc for that of a file of the same second and size.
+        text = CODE.format(version=self.version, habit=habit) + "#" * self.version
         draft = self.manager.folder / "code.new"
         draft.write_text(top + text)
         draft.replace(self.manager.folder / "app_code.py")
@@ -57,8 +59,6 @@ class Rolls:
 
     async def steps(self, **asked: Any) -> AsyncIterator[Any]:
         """The steps of a reload as they come, on a connection of its own."""
-        from zygote.client.api import Client
-
         async with await Client.connect(self.manager.run / "control.sock") as client:
             async for step in client.roll(**asked):
                 yield step
@@ -115,6 +115,8 @@ async def rolling(
         manager = make(fleet)
         text = manager.file.read_text()
         text = text.replace('name = "tiny"', "\n".join(('name = "tiny"', *head)))
-        text = text.replace('preload = ["tiny"]', "\n".join(('preload = ["app_code"]', *zygote)))
+        quick = 'bake = ["freeze"]'
+        lines = "\n".join(('preload = ["app_code"]', quick, *zygote))
+        text = text.replace('preload = ["tiny"]', lines)
         manager.file.write_text(text)
         yield Rolls(manager)

@@ -86,9 +86,15 @@ def say(step: RollStep) -> None:
         render.heading(clean(line), style.get(step.step, ""))
     elif step.zygotes or step.workers:
         took = format_seconds(step.seconds)
-        render.heading(f"{step.zygotes} zygotes baked, {step.workers} workers moved in {took}")
+        baked, moved = counted(step.zygotes, "zygote"), counted(step.workers, "worker")
+        render.heading(f"{baked} baked, {moved} moved in {took}")
     else:
         render.heading("nothing to do: all that runs is what is on disk", "")
+
+
+def counted(number: int, what: str) -> str:
+    """`1 zygote`, `3 zygotes`."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _read_file(manager: BlockingClient, as_json: bool) -> list[str]:

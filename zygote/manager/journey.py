@@ -59,8 +59,8 @@ class Journey:
         worker, slot = self.worker, slot_of(self.worker, self._parts)
         target = (slot.following or slot.current) if slot else None
         way = "started beside it" if self.how is How.BESIDE else "stopped first"
-        was = self._generation or "exec"
-        self._tell("moving", worker.name, f"{was} -> {number(target)}, {way}")
+        turn = f"{self._generation} -> {target.generation}, " if target else ""
+        self._tell("moving", worker.name, turn + way)
         began = self._parts.loop.time()
         passage = Passage(slot.following if slot else None, holds=self.how is How.BESIDE)
         worker.move(passage)
@@ -162,5 +162,5 @@ def slot_of(worker: Worker, parts: Parts) -> Slot | None:
 
 
 def number(zygote: Zygote | None) -> str:
-    """`generation 4`; of a worker that is no copy, `exec`."""
-    return f"generation {zygote.generation}" if zygote else "exec"
+    """`generation 4`."""
+    return f"generation {zygote.generation}" if zygote else "none"

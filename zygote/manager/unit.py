@@ -184,6 +184,11 @@ class Unit:
         self._ready_at = self.clock.monotonic()
         self._feed()
 
+    @property
+    def verdict(self) -> str:
+        """Why we are about to end its process, if we are."""
+        return self._verdict
+
     def sent(self) -> None:
         """The spawn request is on its way: from here `start_timeout` counts."""
         if self.state is State.STARTING:

@@ -448,7 +448,7 @@ class Worker:
         if old is None or old.ending or not (early or (self._held and unit.state is State.READY)):
             return False
         if self.passage:
-            self.passage.reason = reason = self.passage.reason or reason
+            self.passage.reason = reason = self.passage.reason or unit.verdict or reason
         if old.spec and old.spec is not unit.spec:
             self.pending = unit.spec
             self.respec(old.spec)
