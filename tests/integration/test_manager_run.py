@@ -181,3 +181,17 @@ def _there(path: Path) -> Callable[[], object]:
         return path.exists()
 
     return look
+
+
+async def test_run_is_cloned_though_blanks_wait(make: Make) -> None:
+    manager = await make("blanks = 2\n").start()
+
+    async def floor() -> Any:
+        return (await manager.zygotes())[0]
+
+    await manager.eventually(floor, lambda found: len(found.blank_pids) == 2)
+    async with program(manager, "import os; print(os.getsid(0) == os.getpid())") as running:
+        await running.start()
+        assert (await running.report()).code == 0
+        assert running.output.read_text() == "False\n"  # it stays in its caller's session
+    assert (await floor()).blank_spawns == 0

@@ -82,7 +82,7 @@ def _hint(step: Step, number: int, request: Request) -> str:
 
 def _session(request: Request) -> None:
     if request.session == "new":
-        if os.getsid(0) != os.getpid():  # an exec'd worker leads one from its first moment on
+        if os.getsid(0) != os.getpid():  # a blank, and an exec'd worker, lead one already
             os.setsid()
     elif request.session == "group":
         # Of the manager's session: with a parent in it, the group is no orphan, and can be stopped.

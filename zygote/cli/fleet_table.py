@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from zygote.cli import layouts, render
 from zygote.cli.context import current
 from zygote.cli.render import STATES, Column
 from zygote.cli.text import clean
-from zygote.client.memory import Census, Row
+from zygote.client.memory import Census, Row, sum_up
 from zygote.control.interface import WorkerState
 
 NOTE = "memory in MB; what each figure means: help memory"
@@ -21,7 +21,7 @@ class Line:
     """One row.
 
     Attributes:
-        kind: worker, zygote, manager or total.
+        kind: worker, zygote, blanks (all of a zygote's), manager or total.
         percent: of one CPU, since the last look; None: not known.
         zygote: what it is a copy of: a worker's zygote, a branch's parent.
         outdated: it is older than the code on disk.
@@ -50,7 +50,7 @@ def note(census: Census) -> str:
 
 
 def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> list[Line]:
-    """Workers in start order, then zygotes, the manager, and the total."""
+    """Workers in start order, then zygotes, each with its blanks, the manager, and the total."""
     share = percents or {}
     manager, row = census.manager
     found = [
@@ -60,19 +60,28 @@ def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> lis
         )
         for w, r in census.workers
     ]
-    found += [
-        Line(
+    for z, r in census.zygotes:
+        line = Line(
             *("zygote", f"zygote.{z.name}", z.state, r, None, z.generation),
             percent=share.get(z.pid or 0),
             zygote=z.parent,
             outdated=bool(z.outdated),
         )
-        for z, r in census.zygotes
-    ]
+        found.append(line)
+        if z.blanks:
+            rows = census.blanks.get(z.name, ())
+            state = f"{len(z.blank_pids)} of {z.blanks}"
+            found.append(Line("blanks", "  its blanks", state, _summed(rows), zygote=z.name))
     state = "stopping" if manager.stopping else "ready"
     found.append(Line("manager", "manager", state, row, None, 0, share.get(manager.pid)))
-    sums = census.totals()
-    total = Row(
+    found.append(Line("total", "total", "", _summed(list(census.rows())),
+                      percent=sum(share.values()) if share else None))  # fmt: skip
+    return found
+
+
+def _summed(rows: Sequence[Row]) -> Row:
+    sums = sum_up(rows)
+    return Row(
         None,
         pss_kib=_int(sums["pss_kib"]),
         uss_kib=_int(sums["uss_kib"]),
@@ -81,9 +90,6 @@ def lines_of(census: Census, percents: Mapping[int, float] | None = None) -> lis
         cpu_s=sums["cpu_s"],
         estimated=bool(sums["estimated"]),
     )
-    found.append(Line("total", "total", "", total,
-                      percent=sum(share.values()) if share else None))  # fmt: skip
-    return found
 
 
 def _int(value: float | None) -> int | None:
@@ -130,7 +136,7 @@ def _walked(name: str) -> Any:
 
 
 def _whole(line: Line) -> str:
-    return {"total": "bold", "manager": "dim", "zygote": "dim"}.get(line.kind, "")
+    return {"total": "bold", "manager": "dim", "zygote": "dim", "blanks": "dim"}.get(line.kind, "")
 
 
 NAME = Column("NAME", lambda line: clean(line.name), style=_whole)
@@ -195,6 +201,7 @@ def as_json(census: Census) -> dict[str, Any]:
                 "state": z.state,
                 "generation": z.generation,
                 "parent": z.parent,
+                "blanks": {"wanted": z.blanks, **sum_up(census.blanks.get(z.name, ()))},
                 "outdated": z.outdated,
                 **_figures(each),
             }
@@ -221,6 +228,7 @@ def _worker_json(worker: WorkerState, row: Row) -> dict[str, Any]:
         "generation": worker.generation,
         "outdated": worker.outdated,
         "spawn_ms": worker.spawn_ms,
+        "origin": worker.origin,
         "ready_ms": worker.ready_ms,
         "status": worker.status,
         "last_end": worker.last_end,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from zygote.cli.options import Json, Names
 from zygote.cli.render import STATES
 from zygote.cli.report import own_words
 from zygote.client.api import Client
-from zygote.client.memory import Census, Row, take_census
+from zygote.client.memory import Census, Row, sum_up, take_census
 from zygote.control.interface import ManagerState, WorkerState, ZygoteState
 from zygote.errors import Exit
 from zygote.sys.logfile import read_tail
@@ -79,7 +80,7 @@ def show_manager(census: Census) -> None:
     ])  # fmt: skip
     for zygote, zygote_row in census.zygotes:
         sys.stdout.write("\n")
-        show_zygote(zygote, zygote_row)
+        show_zygote(zygote, zygote_row, census.blanks.get(zygote.name, ()))
     amiss = [worker for worker in workers if told(worker)]
     if amiss:
         sys.stdout.write("\n")
@@ -87,8 +88,8 @@ def show_manager(census: Census) -> None:
         render.lines([(worker.name, told(worker), "red") for worker in amiss])
 
 
-def show_zygote(zygote: ZygoteState, row: Row) -> None:
-    """One zygote."""
+def show_zygote(zygote: ZygoteState, row: Row, waiting: Sequence[Row] = ()) -> None:
+    """One zygote, with its blanks."""
     render.heading(f"zygote '{zygote.name}' {zygote.state}", STATES.get(zygote.state, "bold"))
     baked = ""
     if zygote.bake_seconds is not None:
@@ -103,6 +104,8 @@ def show_zygote(zygote: ZygoteState, row: Row) -> None:
         ("stages", "\n".join(zygote.stages), "dim"),
         ("audit", "\n".join(shortened(zygote.findings)), "yellow"),
         ("memory", memory(row), ""),
+        ("blanks", blanks(zygote, waiting), ""),
+        ("", zygote.blank_trouble, "yellow"),
         ("log", zygote.log, ""),
         ("error", with_hint(zygote.error, zygote.hint), "red"),
     ])  # fmt: skip
@@ -189,6 +192,21 @@ def memory(row: Row) -> str:
     return ", ".join(parts)
 
 
+def blanks(zygote: ZygoteState, rows: Sequence[Row]) -> str:
+    """`8 of 8 wait, 0.2 MB each (USS 0.1, page tables 0.1); 12 spawns took one, 3 found none`."""
+    if not zygote.blanks:
+        return ""
+    text = f"{len(zygote.blank_pids)} of {zygote.blanks} wait"
+    sums = sum_up(rows)
+    private, tables = sums["uss_kib"], sums["pagetables_kib"]
+    if rows and private is not None and tables is not None:
+        whole, own, mapped = (
+            render.megabytes(int(kib / len(rows))) for kib in (private + tables, private, tables)
+        )
+        text += f", {whole} MB each (USS {own}, page tables {mapped})"
+    return f"{text}; {zygote.blank_spawns} spawns took one, {zygote.blank_misses} found none"
+
+
 def process(worker: WorkerState, row: Row) -> str:
     """Pid, parent, threads."""
     if worker.pid is None:
@@ -205,7 +223,9 @@ def started(worker: WorkerState) -> str:
         return ""
     parts = [f"{clock(worker.started_at)}, {ago(worker.started_at)} ago"]
     if worker.spawn_ms is not None:
-        parts.append(f"spawned in {render.milliseconds(worker.spawn_ms)}")
+        named = {"": "", "blank": " from a blank", "clone": ""}
+        of = named.get(worker.origin, f" ({worker.origin})")
+        parts.append(f"spawned in {render.milliseconds(worker.spawn_ms)}{of}")
     if worker.ready_ms is not None:
         parts.append(f"ready after {render.milliseconds(worker.ready_ms)}")
     return ", ".join(parts)
@@ -297,6 +317,13 @@ def _as_json(census: Census, named: bool) -> dict[str, object]:
     manager: tuple[ManagerState, Row] = census.manager
     return {
         "manager": {**asdict(manager[0]), "process": asdict(manager[1])},
-        "zygotes": [{**asdict(z), "process": asdict(row)} for z, row in census.zygotes],
+        "zygotes": [
+            {
+                **asdict(z),
+                "process": asdict(row),
+                "blank_memory": sum_up(census.blanks.get(z.name, ())),
+            }
+            for z, row in census.zygotes
+        ],
         "workers": workers,
     }

@@ -8,9 +8,10 @@ sample is walked, within a time; for the others they are estimated, and say so.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from zygote.control.interface import ManagerState, WorkerState, ZygoteState
 from zygote.sys import procfs
@@ -18,6 +19,7 @@ from zygote.sys.cgroupfs import Group
 
 WALK_SECONDS = 0.15
 """How long page tables may be walked for one look at a fleet."""
+BLANKS_WALKED = 8
 _WALKED = ("pss_kib", "uss_kib", "private_dirty_kib")
 """Figures that take a walk."""
 
@@ -100,24 +102,33 @@ class Census:
     workers: tuple[tuple[WorkerState, Row], ...]
     manager: tuple[ManagerState, Row]
     zygotes: tuple[tuple[ZygoteState, Row], ...]
+    blanks: Mapping[str, tuple[Row, ...]] = MappingProxyType({})
+    """Zygote -> its clones that wait for a spawn."""
 
     def rows(self) -> Iterable[Row]:
         """Of all of them."""
         yield self.manager[1]
         yield from (row for _, row in (*self.zygotes, *self.workers))
+        for rows in self.blanks.values():
+            yield from rows
 
     def totals(self) -> dict[str, float | int | None]:
         """Sums over all processes; None where no process had that figure."""
-        sums: dict[str, float | int | None] = {}
-        for name in SUMMED:
-            known = [figure for row in self.rows() if (figure := getattr(row, name)) is not None]
-            total = sum(known)
-            sums[name] = (round(total, 2) if name == "cpu_s" else total) if known else None
-        return {
-            "processes": sum(row.pid is not None for row in self.rows()),
-            "estimated": sum(row.estimated for row in self.rows()),
-            **sums,
-        }
+        return sum_up(list(self.rows()))
+
+
+def sum_up(rows: Sequence[Row]) -> dict[str, float | int | None]:
+    """Sums over these processes; None where none of them had that figure."""
+    sums: dict[str, float | int | None] = {}
+    for name in SUMMED:
+        known = [figure for row in rows if (figure := getattr(row, name)) is not None]
+        total = sum(known)
+        sums[name] = (round(total, 2) if name == "cpu_s" else total) if known else None
+    return {
+        "processes": sum(row.pid is not None for row in rows),
+        "estimated": sum(row.estimated for row in rows),
+        **sums,
+    }
 
 
 def take_census(
@@ -132,10 +143,30 @@ def take_census(
         walk_seconds: how long page tables of workers may be walked; None: as long as it takes.
     """
     return Census(
-        workers=tuple(zip(workers, measure_workers(workers, walk_seconds), strict=True)),
+        workers=tuple(
+            (worker, _aged(worker, row))
+            for worker, row in zip(workers, measure_workers(workers, walk_seconds), strict=True)
+        ),
         manager=(manager, measure(manager.pid)),
         zygotes=tuple((zygote, measure(zygote.pid)) for zygote in zygotes),
+        blanks={z.name: _measure_blanks(z.blank_pids) for z in zygotes if z.blanks},
     )
+
+
+def _measure_blanks(pids: Sequence[int]) -> tuple[Row, ...]:
+    """They are all alike, so that a few walks tell of all."""
+    rows = [measure(pid) for pid in pids[:BLANKS_WALKED]]
+    mean = _means([("", row) for row in rows]).get("", {})
+    rows += [_estimate(measure(pid, walk=False), "", mean) for pid in pids[BLANKS_WALKED:]]
+    return tuple(rows)
+
+
+def _aged(worker: WorkerState, row: Row) -> Row:
+    """As old as the worker is: one that was a blank has a process that is older."""
+    if row.age_s is None or worker.started_at is None:
+        return row
+    age = max(0.0, time.time() - worker.started_at)
+    return replace(row, age_s=round(min(row.age_s, age), 3))
 
 
 def measure_workers(workers: Sequence[WorkerState], walk_seconds: float | None) -> list[Row]:

@@ -32,6 +32,7 @@ class WorkerState:
     layout: str = ""  # of a copy: "NAME.GENERATION" of the exec whose address layout it has
     generation: int = 0
     spawn_ms: float | None = None  # from Spawn sent to the user's code about to run
+    origin: str = ""  # "blank", or "clone" and why not a blank where its zygote has some
     ready_ms: float | None = None  # from Spawn sent to READY
     memory_max: int | None = None  # bytes, as configured
     memory_high: int | None = None  # bytes, as configured
@@ -68,6 +69,11 @@ class ZygoteState:
     parent: str = ""  # the zygote that it was forked from
     python: str = ""
     spawn_path: str = ""  # clone3 | clone | fork, and why if not clone3
+    blanks: int = 0  # clones of it that are to wait for a spawn
+    blank_pids: list[int] = field(default_factory=list)  # those that do
+    blank_spawns: int = 0  # of this generation: spawns that took one
+    blank_misses: int = 0  # of this generation: spawns that found none
+    blank_trouble: str = ""  # why there are fewer than there should be
     bake_seconds: float | None = None
     modules: int = 0
     stages: list[str] = field(default_factory=list)  # "freeze: 212345 objects", one line a stage

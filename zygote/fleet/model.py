@@ -49,6 +49,8 @@ class ZygoteSpec:
     """The zygote that it is forked from; "" is none."""
     memory_low: int | None = None
     """Bytes that the kernel takes last; None: what it weighs when it has baked."""
+    blanks: int = 0
+    """Clones of it that are kept ready."""
     place: str = ""
 
 

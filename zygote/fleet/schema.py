@@ -202,6 +202,12 @@ class ZygoteTable(Table):
         systemd="MemoryLow",
         default="what it weighs when it has baked",
     )
+    blanks: Annotated[int, Field(ge=0, le=256), Kind("number", "8")] = key(
+        "So many clones of it are kept waiting, for spawns that cannot: a worker that one of them "
+        "becomes starts in a fraction of the time. They are refilled while no spawn waits. Each "
+        "costs about 0.1 MB and its page tables, 0.2 MB for each 100 MB of the zygote; `zygotectl "
+        "help zygotes` tells more."
+    )
     allow: Env = key(
         "Findings of the audit that are accepted, each with its reason. The rules that refuse a "
         "floor: thread, socket, fd, loop, child-process, sqlite, pool, client, timer, fork, twins; "

@@ -168,6 +168,7 @@ def _bake(link: Link, chosen: Callable[[], Path], *, inherits: bool = False) -> 
         "spawn_path": path.name,
         "spawn_path_reason": path.reason,
         "modules": len(sys.modules),
+        "blanks": True,
     }
     _kept.extend((request, body, bake, report, inherited))
     _tell_baked(link, report, began, inherited)

@@ -14,8 +14,10 @@ import json
 import sys
 from typing import NamedTuple
 
+from zygote.forkserver.blank import park
 from zygote.forkserver.paths import Path, clone_hint
 from zygote.sys import fds as descriptors
+from zygote.sys.clone3 import Batch
 from zygote.wire.link import BadPacketError, Link, Request
 from zygote.wire.messages import FLAG_CGROUP, Head, Kind, Packet
 
@@ -29,7 +31,7 @@ class Order(NamedTuple):
     spawn_id: bytes
 
 
-_MAKES_PROCESS = (Kind.SPAWN, Kind.BRANCH)
+_MAKES_PROCESS = (Kind.SPAWN, Kind.BRANCH, Kind.BLANK)
 
 
 def serve(link: Link, path: Path) -> Order | None:
@@ -50,6 +52,14 @@ def serve(link: Link, path: Path) -> Order | None:
             descriptors.close(request.fds)
             _refuse(link, request.head, errno.EPROTO, f"no request: {request.head.kind.name}")
             continue
+        if request.head.kind is Kind.BLANK:
+            outcome = park(link, path, request)
+            if isinstance(outcome, Request):
+                return _order(link, outcome)
+            descriptors.close(request.fds)
+            if not _answer_parked(link, request.head, outcome):
+                return None
+            continue
         try:
             pid, pidfd = path.spawn(_cgroup(request))
         except OSError as error:
@@ -60,10 +70,14 @@ def serve(link: Link, path: Path) -> Order | None:
             continue
         if pid == 0:
             # The link's copy is closed with all other descriptors, at once, by the child set-up.
-            return Order(request.head.kind, *link.read_body(request), request.head.spawn_id)
+            return _order(link, request)
         descriptors.close(request.fds)
         if not _answer_spawned(link, request.head, pid, pidfd):
             return None
+
+
+def _order(link: Link, request: Request) -> Order:
+    return Order(request.head.kind, *link.read_body(request), request.head.spawn_id)
 
 
 def _cgroup(request: Request) -> int:
@@ -74,6 +88,17 @@ def _answer_spawned(link: Link, head: Head, pid: int, pidfd: int) -> bool:
     fds = (pidfd,) if pidfd >= 0 else ()
     try:
         return _send(link, Packet(Kind.SPAWNED, head.spawn_id, pid, fds=fds))
+    finally:
+        descriptors.close(fds)
+
+
+def _answer_parked(link: Link, head: Head, batch: Batch) -> bool:
+    fds = tuple(pidfd for _, pidfd in batch.made if pidfd >= 0)
+    pids = [pid for pid, _ in batch.made]
+    hint = clone_hint(batch.errno) if batch.errno else ""
+    body = json.dumps({"pids": pids, "errno": batch.errno, "hint": hint}).encode()
+    try:
+        return _send(link, Packet(Kind.PARKED, head.spawn_id, body=body, fds=fds))
     finally:
         descriptors.close(fds)
 

@@ -18,12 +18,12 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zygote.errors import ZygoteError, describe_errno
 from zygote.sys import clone3 as clones
-from zygote.sys import prctl
+from zygote.sys import parking, prctl
 
 NAMES = ("auto", "clone3", "clone", "fork")
 _PROBE_STATUS = 77
@@ -31,6 +31,9 @@ _NOBODYS_FD = 2**31 - 1
 
 Spawn = Callable[[int], tuple[int, int]]
 """Given a cgroup folder's fd or -1: (pid, pidfd) in the zygote, (0, -1) in the child."""
+
+Park = Callable[[Sequence[int], int], clones.Batch]
+"""Given a socket for each: makes as many clones, which wait on theirs under the second number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ class Path:
         name: "clone3", "clone" or "fork".
         reason: why not a better one; "" for clone3.
         spawn: returns in both processes; raises OSError if no process was made.
+        park: returns in the zygote at once, and in each clone when its socket has something.
     """
 
     name: str
     reason: str
     spawn: Spawn
+    park: Park
 
 
 def choose(wanted: str = "auto") -> Path:
@@ -63,16 +68,20 @@ def choose(wanted: str = "auto") -> Path:
                 step="spawn-path",
                 hint="leave out --spawn-path, and the best way that works here is taken",
             )
-        return Path(wanted, "" if wanted == "clone3" else "asked for", _SPAWNS[wanted])
+        return _path(wanted, "" if wanted == "clone3" else "asked for")
     reasons: list[str] = []
     for name in ("clone3", "clone"):
         why = _why_not(name)
         if not why:
-            return Path(name, "; ".join(reasons), _SPAWNS[name])
+            return _path(name, "; ".join(reasons))
         reasons.append(f"{name}: {why}")
     if why := _why_not("fork"):  # still usable: workers then belong to whoever inherits orphans
         reasons.append(f"fork: {why}")
-    return Path("fork", "; ".join(reasons), _SPAWNS["fork"])
+    return _path("fork", "; ".join(reasons))
+
+
+def _path(name: str, reason: str) -> Path:
+    return Path(name, reason, _SPAWNS[name], _PARKS[name])
 
 
 def _by_clone3(cgroup: int) -> tuple[int, int]:
@@ -120,7 +129,37 @@ def _by_fork(_cgroup: int) -> tuple[int, int]:
             os.close(descriptor)
 
 
+def _park_by_clone3(sockets: Sequence[int], place: int) -> clones.Batch:
+    return _park(clones.clone3_call(), sockets, place)
+
+
+def _park_by_clone(sockets: Sequence[int], place: int) -> clones.Batch:
+    return _park(clones.clone_call(), sockets, place)
+
+
+def _park(call: clones.Call, sockets: Sequence[int], place: int) -> clones.Batch:
+    """They wait before they run Python's fork hooks: see `zygote.sys.parking`."""
+    return clones.make(call, len(sockets), lambda mine: parking.wait(sockets[mine], place))
+
+
+def _park_by_fork(sockets: Sequence[int], place: int) -> clones.Batch:
+    made: list[tuple[int, int]] = []
+    for mine, own in enumerate(sockets):
+        try:
+            pid, pidfd = _by_fork(-1)
+        except OSError as error:
+            return clones.Batch(made, error.errno or errno.EAGAIN, -1)
+        if pid == 0:
+            parking.wait(own, place)
+            return clones.Batch([], 0, mine)
+        made.append((pid, pidfd))
+    return clones.Batch(made, 0, -1)
+
+
 _SPAWNS: dict[str, Spawn] = {"clone3": _by_clone3, "clone": _by_clone, "fork": _by_fork}
+_PARKS: dict[str, Park] = {
+    "clone3": _park_by_clone3, "clone": _park_by_clone, "fork": _park_by_fork,
+}  # fmt: skip
 
 
 def _why_not(name: str) -> str:

@@ -23,10 +23,12 @@ from zygote.errors import ZygoteError
 from zygote.warming import TRACING, is_aside, watch_parts
 
 _LOOP = (
+    "zygote.forkserver.blank",
     "zygote.forkserver.loop",
     "zygote.forkserver.paths",
     "zygote.sys.clone3",
     "zygote.sys.fds",
+    "zygote.sys.parking",
     "zygote.wire.link",
     "zygote.wire.messages",
 )

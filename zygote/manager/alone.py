@@ -59,6 +59,13 @@ class Alone:
         future.set_result(answer)
         return future
 
+    def take_blank(self) -> None:
+        """There are none: a blank is a copy of a zygote."""
+
+    def origin(self, _forks: str) -> str:
+        """How its workers come to be."""
+        return "exec"
+
     def withdraw(self, _packet: Packet) -> bool:
         """Nothing waits to be sent."""
         return False

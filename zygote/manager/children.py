@@ -31,7 +31,7 @@ class Child:
 
     Attributes:
         pidfd: owned; closed when the process has been reaped.
-        kind: "worker", "zygote", "run" or "checker".
+        kind: "worker", "zygote", "blank", "run" or "checker".
         session: it leads a session; else only a process group.
         ours: our own child, which we reap; False for a worker that was adopted.
         ended: resolved once it is gone; with a worker, the rest of it has been killed by then.
@@ -70,6 +70,15 @@ class Children:
             child.oom_kills = child.leaf.oom_kills()
         self._watch(child)
         return child
+
+    def hand_over(
+        self, child: Child, kind: str, name: str, leaf: Leaf | None, *, session: bool
+    ) -> None:
+        """A blank becomes something; it will move to the leaf by itself."""
+        child.kind, child.name, child.leaf, child.session = kind, name, leaf, session
+        if leaf:
+            self._by_leaf[leaf.path] = child
+            child.oom_kills = leaf.oom_kills()
 
     def remove(self, child: Child) -> None:
         """Forget a process that has been reaped, and close its pidfd."""

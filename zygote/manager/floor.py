@@ -132,6 +132,20 @@ class ZygoteShop:
             raise
         return self._file(spec, pid, pidfd, leaf)
 
+    def take_blank(self, spec: ZygoteSpec, pid: int, pidfd: int | None) -> Child:
+        """File a blank that a zygote made; owns the pidfd. It is in the zygote's leaf.
+
+        Raises:
+            OSError: it is gone already.
+        """
+        pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
+        ended = self.loop.create_future()
+        return self._children.add(Child(pid, pidfd, "blank", spec.name, ended))
+
+    def live_blanks(self) -> list[Child]:
+        """All blanks, those that were told to go as well."""
+        return self._children.of_kind("blank")
+
     def _file(self, spec: ZygoteSpec, pid: int, pidfd: int, leaf: Leaf | None) -> Child:
         ended = self.loop.create_future()
         child = Child(pid, pidfd, "zygote", spec.name, ended, leaf, session=False)

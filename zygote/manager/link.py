@@ -23,6 +23,10 @@ from zygote.wire.messages import (
 _PACKETS_A_TURN = 32
 
 
+class LinkLostError(Exception):
+    """The zygote went away with a request open; whether it cloned is for the report to tell."""
+
+
 class Link:
     """One SEQPACKET socket to a zygote, on the event loop.
 
@@ -84,7 +88,7 @@ class Link:
         while self._queue and self._open:
             packet, sent = self._queue[0]
             try:
-                _send(self._sock, packet)
+                send_packet(self._sock, packet)
             except (BlockingIOError, InterruptedError):
                 self._loop.add_writer(self._sock, self._flush)
                 return
@@ -119,7 +123,12 @@ class Link:
             self._lost(reason)
 
 
-def _send(sock: socket.socket, packet: Packet) -> None:
+def send_packet(sock: socket.socket, packet: Packet) -> None:
+    """Send one packet; its fds stay the caller's.
+
+    Raises:
+        OSError: BlockingIOError, there is no room; BrokenPipeError, nobody is there.
+    """
     if len(packet.body) > MAX_INLINE:
         body = os.memfd_create("zygote-request", os.MFD_CLOEXEC)
         try:
@@ -129,7 +138,7 @@ def _send(sock: socket.socket, packet: Packet) -> None:
             os.lseek(body, 0, os.SEEK_SET)
             fds = (*packet.fds, body)
             flags = packet.flags | FLAG_MEMFD
-            _send(sock, Packet(packet.kind, packet.spawn_id, packet.pid, flags, b"", fds))
+            send_packet(sock, Packet(packet.kind, packet.spawn_id, packet.pid, flags, b"", fds))
         finally:
             os.close(body)
         return

@@ -12,10 +12,10 @@ import signal
 
 from zygote.errors import Exit, ZygoteError
 from zygote.manager.children import Child
+from zygote.manager.flight import Order
 from zygote.manager.parts import Parts
 from zygote.manager.policy import End
 from zygote.manager.request import program_body
-from zygote.manager.spawn import Order
 from zygote.manager.zygote import Zygote
 
 _HANG_UP_GRACE = 5.0
@@ -80,6 +80,7 @@ class Programs:
                 stdio=stdio,
                 leaf=leaf,
                 session=False,
+                forks="a program of `run` stays in its caller's session, and a blank has its own",
             )  # fmt: skip
             spawned = await self._parts.spawner.spawn(order, serve)
         except BaseException:

@@ -37,6 +37,12 @@ def apply(fleet: Fleet, workers: Workers, zygotes: Zygotes) -> Changes:
             zygotes.add(spec)
             changes.new_zygotes.append(name)
             changes.lines.append(f"zygote {name}: new, baking")
+        elif slot.spec.blanks != spec.blanks and same_zygote(
+            replace(slot.spec, blanks=spec.blanks), spec
+        ):
+            slot.spec = spec
+            slot.keep_blanks(spec.blanks)
+            changes.lines.append(f"zygote {name}: blanks = {spec.blanks} from now on")
         elif not same_zygote(slot.spec, spec):
             # A zygote that ends is baked anew by this spec as well.
             slot.spec = spec

@@ -113,6 +113,12 @@ class Slot:
             following.kill()
             self._change()
 
+    def keep_blanks(self, count: int) -> None:
+        """From now on so many clones of it wait for spawns."""
+        for zygote in (self.current, self.following):
+            if zygote:
+                zygote.blanks.adjust(count)
+
     async def get(self) -> Zygote:
         """A zygote that serves; waits as long as there is none."""
         while True:
@@ -166,6 +172,7 @@ class Slot:
             parent=self.spec.parent,
             python=str(report.get("python", "")),
             spawn_path=path,
+            **(zygote.blanks.view() if zygote else {}),
             bake_seconds=None if seconds is None else float(seconds),
             modules=int(report.get("modules", 0)),
             stages=zygote.stage_lines() if zygote else [],

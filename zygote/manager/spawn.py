@@ -3,7 +3,9 @@
 Two tell of it, in any order: the zygote answers with pid and pidfd (or why it made no process),
 and the child's own report says that it is *up*, or which step failed. The child reports before it
 runs any user code, and a report that nobody takes ends it: so a spawn that was given up on, or
-whose answer was lost with the zygote, leaves no ghost. If the zygote dies with the request open,
+whose answer was lost with the zygote, leaves no ghost. A blank has its pid already, and answers by
+its report alone; one that ends without a word never came to user code, and the zygote is asked
+instead. If the zygote dies with the request open,
 the report decides: *up* means that the child is ours by its pid; its end of the channel closed
 without a word means that there is none, and the next zygote is asked.
 """
@@ -15,61 +17,29 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from zygote.manager.alone import Alone
+from zygote.manager.blanks import Blank
 from zygote.manager.children import Child, Children
 from zygote.manager.faults import died_error, prepare_error, step_error
-from zygote.manager.leaves import Leaf
+from zygote.manager.flight import Flight, Order, Spawned, receive
+from zygote.manager.link import LinkLostError
 from zygote.manager.policy import End
 from zygote.manager.reaper import Reaper
 from zygote.manager.walls import Standing
-from zygote.manager.zygote import LinkLostError, Zygote
+from zygote.manager.zygote import Zygote
 from zygote.sys import pidfd as pidfds
 from zygote.wire.messages import FLAG_CGROUP, Kind, Packet
-
-_REPORT_SIZE = 8192
 
 
 class NoProcessError(Exception):
     """The zygote went away before it made a process: ask the next one."""
 
 
-@dataclass(slots=True)
-class Order:
-    """What to start.
-
-    Attributes:
-        body: of the request, given the roles of the fds.
-        stdio: three fds, or fewer: the rest is /dev/null; owned by the spawn.
-        open_record: makes the pid record's fd; called right before sending.
-        open_credentials: makes roles and fds of the worker's credentials.
-        leaf: the cgroup to start in.
-        sent: called when the request is on its way.
-    """
-
-    name: str
-    kind: str
-    spawn_id: bytes
-    body: Callable[[list[str]], dict[str, Any]]
-    stdio: list[int] = field(default_factory=list)
-    open_record: Callable[[], int] | None = None
-    open_credentials: Callable[[], list[tuple[str, int]]] = list
-    leaf: Leaf | None = None
-    session: bool = True
-    sent: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True, slots=True)
-class Spawned:
-    """A child whose set-up is done. `ms`: from the request's sending to its first user code."""
-
-    child: Child
-    ms: float
-    standing: Standing
+class BlankLostError(Exception):
+    """A blank was killed before it ran anything of the worker's: have one cloned."""
 
 
 class Spawner:
@@ -95,6 +65,7 @@ class Spawner:
         Raises:
             ZygoteError: with step, errno and hint; `faults.is_transient` tells if it may pass.
         """
+        lost = ""
         try:
             while True:
                 served_by = await zygote()
@@ -102,8 +73,11 @@ class Spawner:
                     if served_by.gone:
                         continue
                     try:
-                        return await self._try(order, served_by)
+                        return await self._try(order, served_by, order.forks or lost)
                     except NoProcessError:
+                        continue
+                    except BlankLostError:
+                        lost = "the blank was killed"
                         continue
         except OSError as error:
             raise prepare_error(order.name, error) from error
@@ -111,50 +85,101 @@ class Spawner:
             for descriptor in order.stdio:
                 os.close(descriptor)
 
-    async def _try(self, order: Order, zygote: Zygote | Alone) -> Spawned:
+    async def _try(self, order: Order, zygote: Zygote | Alone, forks: str) -> Spawned:
+        """Once.
+
+        Args:
+            forks: why it must not be made of a blank, or "".
+        """
+        blank = None if forks else zygote.take_blank()
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mine.setblocking(False)
-        flight = _Flight(order, mine, self._loop.create_future())
+        flight = Flight(order, mine, self._loop.create_future())
         opened: list[int] = []
         try:
             with theirs:
-                packet = self._packet(order, zygote, theirs, opened)
-                flight.answer = zygote.request(packet, flight.sent)
-                try:
-                    either: set[asyncio.Future[Any]] = {flight.going, flight.answer}
-                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                except asyncio.CancelledError:
-                    if zygote.withdraw(packet):
-                        flight.answer = None
-                    raise
-                finally:
+                packet = self._packet(order, zygote, theirs, opened, moves=blank is not None)
+                if blank:
+                    self._hand_over(flight, blank, packet)
                     _close_all(opened)
+                else:
+                    await self._ask(flight, zygote, packet, opened)
             self.count += 1
-            flight.report = self._loop.create_task(_receive(self._loop, mine))
-            flight.child = await self._meet(order, flight.answer, flight.report)
+            flight.report = self._loop.create_task(receive(self._loop, mine))
+            if flight.answer:
+                flight.child = await self._meet(order, flight.answer, flight.report)
+            assert flight.child
             result = await asyncio.shield(flight.report)
+            if result is None and blank:
+                await asyncio.shield(flight.child.ended)
+                raise BlankLostError
             if result is None:
                 raise died_error(order.name, await asyncio.shield(flight.child.ended))
             if not result.get("up"):
                 await asyncio.shield(flight.child.ended)
                 raise step_error(order.name, result)
             ms = (float(result["monotonic"]) - flight.sent_at) * 1e3
-            return Spawned(flight.child, max(0.0, ms), Standing.read(result))
+            origin = "blank" if blank else zygote.origin(forks)
+            return Spawned(flight.child, max(0.0, ms), origin, Standing.read(result))
         except (asyncio.CancelledError, OSError):
             self._give_up(flight)
             raise
         finally:
+            if blank:
+                blank.sock.close()
             if flight.report:
                 flight.report.cancel()
             _close_all(opened)
             mine.close()
 
+    async def _ask(
+        self, flight: Flight, zygote: Zygote | Alone, packet: Packet, opened: list[int]
+    ) -> None:
+        """Ask the zygote, and wait until its answer is on its way here."""
+        flight.answer = zygote.request(packet, flight.sent)
+        try:
+            either: set[asyncio.Future[Any]] = {flight.going, flight.answer}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if zygote.withdraw(packet):
+                flight.answer = None
+            raise
+        finally:
+            _close_all(opened)
+
+    def _hand_over(self, flight: Flight, blank: Blank, packet: Packet) -> None:
+        """Let a blank become it; from here its messages are this worker's.
+
+        Raises:
+            BlankLostError: it is gone.
+        """
+        order = flight.order
+        flight.child = child = blank.child
+        self._children.hand_over(child, order.kind, order.name, order.leaf, session=order.session)
+        flight.sent()
+        try:
+            blank.send(packet)
+        except OSError:
+            self._children.signal(child, signal.SIGKILL)
+            raise BlankLostError from None
+
     def _packet(
-        self, order: Order, zygote: Zygote | Alone, report: socket.socket, opened: list[int]
+        self,
+        order: Order,
+        zygote: Zygote | Alone,
+        report: socket.socket,
+        opened: list[int],
+        *,
+        moves: bool,
     ) -> Packet:
-        """The request; `opened` are the fds to close once it is sent."""
+        """The request; `opened` are the fds to close once it is sent.
+
+        Args:
+            moves: it is to move to its leaf, and is not made there.
+        """
         fds: list[int] = []
-        roles = self._open_all(order, zygote, report, fds, opened)
+        moves = moves or zygote.spawn_path != "clone3"
+        roles = self._open_all(order, report, fds, opened, moves)
         body = json.dumps(order.body(roles)).encode()
         flags = FLAG_CGROUP if roles[0] == "cgroup" else 0
         return Packet(Kind.SPAWN, order.spawn_id, 0, flags, body, tuple(fds))
@@ -162,10 +187,10 @@ class Spawner:
     def _open_all(
         self,
         order: Order,
-        zygote: Zygote | Alone,
         report: socket.socket,
         fds: list[int],
         opened: list[int],
+        moves: bool,
     ) -> list[str]:
         """Fill `fds` in the order of the roles returned; `opened` are those to close after."""
         roles = []
@@ -176,7 +201,7 @@ class Spawner:
             if own:
                 opened.append(descriptor)
 
-        if order.leaf and zygote.spawn_path == "clone3":
+        if order.leaf and not moves:
             take("cgroup", order.leaf.open_dir())
         for number, role in enumerate(("stdin", "stdout", "stderr")):
             if number < len(order.stdio):
@@ -188,7 +213,7 @@ class Spawner:
             take(role, descriptor)
         if order.open_record:
             take("record", order.open_record())
-        if order.leaf and zygote.spawn_path != "clone3":
+        if order.leaf and moves:
             take("cgroup.procs", order.leaf.open_procs())
         return roles
 
@@ -222,7 +247,7 @@ class Spawner:
         child = Child(pid, pidfd, order.kind, order.name, ended, order.leaf, order.session)
         return self._children.add(child)
 
-    def _give_up(self, flight: _Flight) -> None:
+    def _give_up(self, flight: Flight) -> None:
         """Leave nothing of a spawn that is not wanted any more.
 
         Once its channel is closed, a child can report no more and ends; so what matters is one
@@ -230,6 +255,8 @@ class Spawner:
         """
         if flight.child:
             self._children.kill(flight.child)
+            # One that was a blank may be on its way into its leaf.
+            self._children.signal(flight.child, signal.SIGKILL)
         elif pid := flight.reported_pid():
             try:
                 # Not to be mistaken for another: our own child keeps its number until we reap it.
@@ -239,53 +266,6 @@ class Spawner:
                 pass  # it is gone already
 
 
-@dataclass(eq=False, slots=True)
-class _Flight:
-    """One request under way."""
-
-    order: Order
-    channel: socket.socket
-    going: asyncio.Future[None]
-    sent_at: float = 0.0
-    answer: asyncio.Future[Packet] | None = None
-    report: asyncio.Task[dict[str, Any] | None] | None = None
-    child: Child | None = None
-
-    def sent(self) -> None:
-        """The request has left."""
-        self.sent_at = time.monotonic()
-        if not self.going.done():
-            self.going.set_result(None)
-        self.order.sent()
-
-    def reported_pid(self) -> int:
-        """The pid in a report that has arrived, or 0."""
-        report = None
-        if self.report and self.report.done() and not self.report.cancelled():
-            report = self.report.result()
-        else:
-            try:
-                report = json.loads(self.channel.recv(_REPORT_SIZE))
-            except (OSError, ValueError):
-                pass
-        return int(report.get("pid", 0)) if isinstance(report, dict) else 0
-
-
 def _close_all(descriptors: list[int]) -> None:
     while descriptors:
         os.close(descriptors.pop())
-
-
-async def _receive(
-    loop: asyncio.AbstractEventLoop, channel: socket.socket
-) -> dict[str, Any] | None:
-    """The child's report, or None if it ended without one."""
-    try:
-        data = await loop.sock_recv(channel, _REPORT_SIZE)
-    except OSError:
-        return None
-    try:
-        report = json.loads(data) if data else None
-    except ValueError:
-        return None
-    return report if isinstance(report, dict) else None

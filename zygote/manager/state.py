@@ -146,7 +146,8 @@ class StateFiles:
 
     def _find(self, name: str, record: dict[str, Any]) -> Found:
         try:
-            parts = (self._folder / f"{name}.pid").read_text().split()
+            with (self._folder / f"{name}.pid").open() as file:
+                parts, written = file.read().split(), os.fstat(file.fileno()).st_mtime
             pid, starttime, _spawn_id = int(parts[0]), int(parts[1]), parts[2]
         except (OSError, ValueError, IndexError):
             return Found(name, record)
@@ -164,6 +165,8 @@ class StateFiles:
             os.close(pidfd)
             return gone
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - starttime / _TICKS
+        # It wrote its record just before it began; its process may have waited before, as a blank.
+        age = min(age, max(0.0, time.time() - written))
         return Found(name, record, pid, pidfd, time.time() - max(0.0, age))
 
     def _write(self, path: Path, text: str) -> OSError | None:

@@ -21,6 +21,7 @@ from zygote.manager.alone import Alone
 from zygote.manager.budget import Budget
 from zygote.manager.children import Child
 from zygote.manager.faults import is_transient, prepare_error
+from zygote.manager.flight import Order, Spawned
 from zygote.manager.freshness import Change, Generation, Print, file_of
 from zygote.manager.leaves import Leaf
 from zygote.manager.needs import Needs
@@ -28,7 +29,6 @@ from zygote.manager.notify import microseconds
 from zygote.manager.parts import Parts
 from zygote.manager.passage import Passage
 from zygote.manager.policy import End
-from zygote.manager.spawn import Order, Spawned
 from zygote.manager.unit import LIVE, Do, State, Unit
 from zygote.manager.walls import Standing
 from zygote.manager.watchdog import Alarm
@@ -48,6 +48,7 @@ class Worker:
         layout: names the exec that its process comes from; "" for one of its own.
         standing: the walls around its process.
         passage: its way to another generation, while a reload is under way.
+        origin: how its process came to be; see `Spawned`.
         pending: its spec in the fleet file has changed; the new one holds from the next start.
         peak: the most bytes that a process of its that has ended had for itself; None: unknown.
         shed_for: why it was stopped though nobody asked for that; "" otherwise.
@@ -66,6 +67,7 @@ class Worker:
         self.pending: WorkerSpec | None = None
         self.generation = 0
         self.layout = ""
+        self.origin = ""
         self.spawn_id = bytes(16)
         self._file: Print | None = None
         self.standing = Standing()
@@ -225,6 +227,7 @@ class Worker:
             layout=self.layout if self.child else "",
             generation=self.generation,
             spawn_ms=unit.spawn_ms,
+            origin=self.origin if self.child else "",
             ready_ms=unit.ready_ms,
             memory_max=spec.memory_max,
             memory_high=spec.memory_high,
@@ -536,7 +539,7 @@ class Worker:
 
     def _up(self, spawned: Spawned) -> None:
         self.child = child = spawned.child
-        self.standing = spawned.standing
+        self.standing, self.origin = spawned.standing, spawned.origin
         do = self.unit.up(child.pid, spawned.ms)
         for gap in self.standing.gaps:
             self.unit.told.append(("wall-missing", gap))

@@ -13,18 +13,15 @@ from typing import Any, Protocol
 
 from zygote.errors import ZygoteError
 from zygote.fleet.model import ZygoteSpec
+from zygote.manager.blanks import Blank, Blanks
 from zygote.manager.children import Child
 from zygote.manager.freshness import Change, Generation
-from zygote.manager.link import Link
+from zygote.manager.link import Link, LinkLostError
 from zygote.manager.policy import End
 from zygote.wire.messages import Kind, Packet
 
 HUNG_SECONDS = 30.0
 """A zygote answers in milliseconds. One that answers nobody for so long is stuck, or stopped."""
-
-
-class LinkLostError(Exception):
-    """The zygote went away with a request open; whether it cloned is for the report to tell."""
 
 
 class Shop(Protocol):
@@ -46,6 +43,14 @@ class Shop(Protocol):
 
     def take_branch(self, spec: ZygoteSpec, generation: int, pid: int, pidfd: int | None) -> Child:
         """File a zygote process that another zygote made; owns the pidfd."""
+        ...
+
+    def take_blank(self, spec: ZygoteSpec, pid: int, pidfd: int | None) -> Child:
+        """File a blank that a zygote made; owns the pidfd."""
+        ...
+
+    def live_blanks(self) -> list[Child]:
+        """All blanks, those that were told to go as well."""
         ...
 
     def next_generation(self, name: str) -> int:
@@ -78,6 +83,7 @@ class Zygote:
 
     Attributes:
         baked: resolved with the bake's report, or with the ZygoteError that ended it.
+        blanks: clones of it that wait for a spawn.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Zygote:
         self.report: dict[str, Any] = {}
         self.baked: asyncio.Future[dict[str, Any]] = shop.loop.create_future()
         self.child: Child | None = None
+        self.blanks = Blanks(shop, self)
         self._shop = shop
         self._last = ("start", "")
         self._open: dict[bytes, asyncio.Future[Packet]] = {}
@@ -165,6 +172,11 @@ class Zygote:
         return self.child is None or self.child.ended.done() or not self._link_open
 
     @property
+    def waiting(self) -> bool:
+        """Somebody waits for an answer."""
+        return bool(self._open)
+
+    @property
     def spawn_path(self) -> str:
         """How it makes processes: clone3, clone or fork."""
         return str(self.report.get("spawn_path", ""))
@@ -223,6 +235,20 @@ class Zygote:
             future.set_exception(LinkLostError())
         return future
 
+    def take_blank(self) -> Blank | None:
+        """A clone that waits for a spawn; the caller's."""
+        return self.blanks.take()
+
+    def origin(self, forks: str) -> str:
+        """How a worker came to be that was no blank.
+
+        Args:
+            forks: why it must not be one, or "".
+        """
+        if not self.blanks.wanted:
+            return "clone"
+        return f"clone: {forks or self.blanks.trouble or 'no blank was left'}"
+
     def withdraw(self, packet: Packet) -> bool:
         """Take back a Spawn that was not sent yet."""
         self._open.pop(packet.spawn_id, None)
@@ -255,6 +281,7 @@ class Zygote:
                 self.child.leaf.protect(self.spec.memory_low)
             if not self.baked.done():
                 self.baked.set_result(self.report)
+                self.blanks.start()
         elif packet.kind is Kind.BAKE_FAILED:
             parts = json.loads(packet.body)
             error = ZygoteError.from_dict(parts)
@@ -262,7 +289,7 @@ class Zygote:
             error.args = (error.message, str(parts.get("traceback", "")))
             # It ends by itself, once it has written its traceback to its log.
             self._fail_bake(error, kill_after=1.0)
-        elif packet.kind in (Kind.SPAWNED, Kind.SPAWN_FAILED):
+        elif packet.kind in (Kind.SPAWNED, Kind.SPAWN_FAILED, Kind.PARKED):
             self._answers += 1
             future = self._open.pop(packet.spawn_id, None)
             if future and not future.done():
@@ -288,6 +315,7 @@ class Zygote:
 
     def _lost(self, reason: str) -> None:
         self._link_open = False
+        self.blanks.retire()
         if self._patience:
             self._patience.cancel()
             self._patience = None

@@ -63,6 +63,7 @@ class Zygotes:
         """Let all of them end, and wait until they have; those that take too long are killed."""
         self.close()
         live = [zygote.child for zygote in self.live() if zygote.child]
+        live += self._shop.live_blanks()
         if not live:
             return
         ends = [asyncio.ensure_future(asyncio.shield(child.ended)) for child in live]

@@ -33,6 +33,8 @@ import os
 import platform
 import signal
 import sys
+from collections.abc import Callable
+from typing import NamedTuple
 
 from zygote.sys import prctl
 
@@ -47,6 +49,9 @@ _SYS_CLONE, _SYS_SET_ROBUST_LIST, _SYS_GET_ROBUST_LIST = {
     "x86_64": (56, 273, 274),
     "aarch64": (220, 99, 100),
 }.get(platform.machine(), (-1, -1, -1))
+
+Call = tuple[int, int, int, int, int, int]
+"""A system call's number and what it is given, in this module's own buffers."""
 
 _FLAGS = CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
 
@@ -109,6 +114,11 @@ def clone3(*, parent: bool = True, cgroup: int = -1) -> tuple[int, int]:
             EINVAL (kernel before 5.7). No process was made.
     See: clone3(2), cgroups(7).
     """
+    return _between_hooks(clone3_call(parent=parent, cgroup=cgroup))
+
+
+def clone3_call(*, parent: bool = True, cgroup: int = -1) -> Call:
+    """What `clone3` asks of the kernel; good until the next call of this module."""
     _args.flags = _FLAGS | (CLONE_PARENT if parent else 0)
     _args.exit_signal = 0 if parent else signal.SIGCHLD
     _args.pidfd = _pidfd_address
@@ -118,7 +128,7 @@ def clone3(*, parent: bool = True, cgroup: int = -1) -> tuple[int, int]:
         _args.cgroup = cgroup
     else:
         _args.cgroup = 0
-    return _between_hooks((_SYS_CLONE3, _args_address, ctypes.sizeof(_args), 0, 0, 0))
+    return _SYS_CLONE3, _args_address, ctypes.sizeof(_args), 0, 0, 0
 
 
 def clone(*, parent: bool = True) -> tuple[int, int]:
@@ -129,30 +139,82 @@ def clone(*, parent: bool = True) -> tuple[int, int]:
             here), EAGAIN, ENOMEM, EINVAL (kernel before 5.2: no CLONE_PIDFD). No process was made.
     See: clone(2), "C library/kernel differences".
     """
+    return _between_hooks(clone_call(parent=parent))
+
+
+def clone_call(*, parent: bool = True) -> Call:
+    """What `clone` asks of the kernel.
+
+    Raises:
+        OSError: ENOSYS, an architecture whose argument order is not known here.
+    """
+    if _SYS_CLONE < 0:
+        raise _error(errno.ENOSYS)
     flags = _FLAGS | (CLONE_PARENT if parent else signal.SIGCHLD)
     tid = _tid_address()
     # flags, stack, parent_tid (where CLONE_PIDFD puts the pidfd), then by architecture:
     tail = (0, tid) if platform.machine() == "aarch64" else (tid, 0)  # tls, child_tid | reversed
-    return _between_hooks((_SYS_CLONE, flags, 0, _pidfd_address, *tail))
+    return _SYS_CLONE, flags, 0, _pidfd_address, *tail
 
 
-def _between_hooks(call: tuple[int, int, int, int, int, int]) -> tuple[int, int]:
+def _between_hooks(call: Call) -> tuple[int, int]:
+    batch = make(call, 1, _nothing)
+    if batch.mine >= 0:
+        return 0, -1
+    if batch.errno:
+        raise _error(batch.errno)
+    return batch.made[0]
+
+
+class Batch(NamedTuple):
+    """What came of `make`, in the parent and in each child.
+
+    Attributes:
+        made: pid and pidfd of each, the caller's; empty in a child.
+        errno: why there are not more; 0 if there are as many as were asked for.
+        mine: in a child: which of them it is, from 0; -1 in the parent.
+    """
+
+    made: list[tuple[int, int]]
+    errno: int
+    mine: int
+
+
+def make(call: Call, count: int, first: Callable[[int], None]) -> Batch:
+    """Make processes, one right after the other, and run Python's fork hooks once around them.
+
+    Args:
+        call: from `clone3_call` or `clone_call`.
+        first: called in each child before its fork hooks, with its number. Locks are held there
+            that Python takes before a fork: it makes system calls, and nothing else.
+    Raises:
+        OSError: ENOSYS, an architecture that is not known here.
+    """
     if _SYS_CLONE < 0:
         raise _error(errno.ENOSYS)
     sys.audit("os.fork")
     _syscall(_SYS_GET_ROBUST_LIST, 0, _robust_head_address, _robust_size_address, 0, 0)
-    _pidfd.value = -1
+    made = []
+    number = 0
     _before_fork()
-    pid: int = _syscall(*call)
-    if pid == 0:
-        _syscall(_SYS_SET_ROBUST_LIST, _robust_head.value, _robust_size.value, 0, 0, 0)
-        _after_fork_child()
-        return 0, -1
-    number = ctypes.get_errno()
+    for mine in range(count):
+        _pidfd.value = -1
+        pid: int = _syscall(*call)
+        if pid == 0:
+            _syscall(_SYS_SET_ROBUST_LIST, _robust_head.value, _robust_size.value, 0, 0, 0)
+            first(mine)
+            _after_fork_child()
+            return Batch([], 0, mine)
+        if pid < 0:
+            number = ctypes.get_errno()
+            break
+        made.append((pid, _pidfd.value))
     _after_fork_parent()
-    if pid < 0:
-        raise _error(number)
-    return pid, _pidfd.value
+    return Batch(made, number, -1)
+
+
+def _nothing(_mine: int) -> None:
+    """A child goes right on."""
 
 
 def _tid_address() -> int:

@@ -10,6 +10,9 @@ go out, past tense comes back:
     zygote -> manager   BakeFailed  body: ZygoteError.as_dict() + {"traceback": str}; it then exits
     manager -> zygote   Spawn       body: a `SpawnRequest` as JSON, which only the CHILD parses
     manager -> zygote   Branch      no body; fds: a link, a log: the clone becomes a zygote on them
+    manager -> zygote   Blank       body: their title; fds: sockets, on which as many clones wait
+    zygote -> manager   Parked      body: {"pids", "errno", "hint"}; fds: their pidfds, or none
+    manager -> blank    Spawn       on its socket; it answers on the report alone
     zygote -> manager   Spawned     pid in the header, pidfd as the one fd (none on the fork path)
     zygote -> manager   SpawnFailed body: {"step", "errno", "hint"}; no process was made
 
@@ -17,7 +20,8 @@ The zygote reads only the header of a Spawn: it keeps the raw body for the child
 that nothing of a request outlives it on the zygote's heap. A body larger than MAX_INLINE travels
 in a memfd, as the last fd, with FLAG_MEMFD.
 
-Protocol history: 1 first version; 2 Branch.
+Protocol history: 1 first version; 2 Branch; since then Blank and Parked, which only a zygote is
+asked for whose Baked says `"blanks": true`.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ HEADER = struct.Struct("!3sBBBHi16sI")
 MAX_INLINE = 64 * 1024
 MAX_PACKET = HEADER.size + MAX_INLINE
 MAX_FDS = 64
+MAX_BLANKS = 32
+"""In one request: their sockets must fit, and a spawn that comes meanwhile waits for them all."""
 
 FLAG_CGROUP = 1
 """Spawn: the first fd is the open directory of the cgroup leaf (for CLONE_INTO_CGROUP)."""
@@ -52,6 +58,8 @@ class Kind(IntEnum):
     SPAWNED = 6
     SPAWN_FAILED = 7
     BRANCH = 8
+    BLANK = 9
+    PARKED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class Packet:
 #   session: "new" | "group"       setsid(), or only setpgid(0, 0) (so that Ctrl-Z works)
 #   fds: [str]                     a role per passed fd, in order, the cgroup dir first if any:
 #                                  "cgroup", "stdin", "stdout", "stderr", "report", "record",
-#                                  "cgroup.procs" (fall-back paths), "listen:NAME",
+#                                  "cgroup.procs" (blanks, fall-back), "listen:NAME",
 #                                  "credential:NAME" (become 3 and on, after those of listen)
 #   rlimits: {str: [soft, hard]}, nice, oom_score_adj, affinity: [int] | null
 #   uid, gid: int | null, groups: [int] | null, capabilities: [int] | null, no_new_privs: bool
