@@ -31,6 +31,8 @@ OWN = {
     "doctor": "Tell what is missing on this machine, for which worker, and the remedy.",
     "token": "Print a bearer token for the REST interface.",
     "deckies": "List the deckies: what is wanted of each, and how it is.",
+    "deploy": "Have exactly these deckies, of a file or so many alike.",
+    "teardown": "Stop deckies and keep them away.",
     "mutate": "Ask for other services on deckies.",
     "supervise": "Host workers as tasks of one process, to compare.",
     "geo": "Compile, or ask, the table of countries and systems.",
@@ -62,7 +64,7 @@ def extend(app: App) -> None:
         ttp.command(f"decnet.cli.{module}:{verb}", name=verb, help=text)
     app.command(ttp)
     for name, text in OWN.items():
-        module = {"archetypes": "services"}.get(name, name)
+        module = {"archetypes": "services", "teardown": "deploy"}.get(name, name)
         app.command(f"decnet.cli.{module}:{name}", name=name, help=text, group="Honeypot")
 
 

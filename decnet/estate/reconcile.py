@@ -3,12 +3,13 @@
 Running and not in the table: a new decky, inserted. In the table and unknown to the manager
 altogether: its decoys are started again, for a manager that was itself started anew knows only the
 fleet file. Both: the state comes from the manager, and what failed is started again. A manager
-that does not answer says nothing about anybody: `unknown`, never gone.
+that does not answer says nothing about anybody: `unknown`, never gone. Where somebody deployed
+deckies (`decnet.estate.deployment`), what runs beside them is stopped in place of the first case.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -35,7 +36,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Repair:
-    """Decoys to start again."""
+    """Decoys to start again, or to stop."""
 
     decky: str
     number: int
@@ -49,6 +50,8 @@ class Outcome:
     changes: list[Change]
     repairs: list[Repair]
     deckies: int
+    surplus: list[Repair] = field(default_factory=list)
+    """What runs and was not deployed."""
 
 
 async def reconcile(
@@ -59,6 +62,7 @@ async def reconcile(
     first: str,
     interval_min: int,
     repair: bool,
+    deployed: bool = False,
     busy: frozenset[str] = frozenset(),
 ) -> Outcome:
     """One pass, in the caller's transaction.
@@ -68,14 +72,20 @@ async def reconcile(
         first: the name of decky 1.
         interval_min: minutes between mutations, for new rows.
         repair: whether failed and missing decoys are started again.
+        deployed: whether the rows say which deckies there are, or only what was found.
         busy: deckies that a mutation is changing at this moment: not ours to repair.
     """
     rows = await session.scalars(select(FleetDecky).where(col(FleetDecky.host_uuid) == host))
     known = {row.name: row for row in rows.all()}
     now = utc_now()
     changes, repairs = [], []
+    surplus = []
     for name, decky in (seen or {}).items():
-        if name not in known and decky.live:
+        wanted = known[name].services if name in known else []
+        extra = tuple(kind for kind in decky.live if kind not in wanted)
+        if deployed and extra and repair and name not in busy:
+            surplus.append(Repair(name, decky.number, extra))
+        if name not in known and decky.live and not deployed:
             known[name] = FleetDecky(
                 host_uuid=host,
                 name=name,
@@ -99,7 +109,7 @@ async def reconcile(
             row.state, row.updated_at = state, now
         if row.last_error != error:
             row.last_error = error
-    return Outcome(changes, repairs, len(known))
+    return Outcome(changes, repairs, len(known), surplus)
 
 
 def _look(
@@ -119,15 +129,17 @@ def _number(name: str, first: str) -> int | None:
         return None
 
 
-async def note_repairs(session: AsyncSession, host: str, done: list[tuple[Repair, str]]) -> None:
-    """Write down what was started again, and what came of it ("" is: it works)."""
+async def note_repairs(
+    session: AsyncSession, host: str, done: list[tuple[Repair, str]], verb: str = "repair"
+) -> None:
+    """Write down what was started again (or stopped), and what came of it ("" is: it works)."""
     now = utc_now()
     for repair, fault in done:
         session.add(
             DeckyLifecycle(
                 decky_name=repair.decky,
                 host_uuid=host,
-                operation=f"repair:{','.join(repair.services)}"[:64],
+                operation=f"{verb}:{','.join(repair.services)}"[:64],
                 status="failed" if fault else "succeeded",
                 error=fault or None,
                 started_at=now,

@@ -15,6 +15,7 @@ from decnet.bus import topics
 from decnet.context import Context, run_worker
 from decnet.db.tables import DeckyMutation
 from decnet.estate import manager
+from decnet.estate.deployment import is_deployed
 from decnet.estate.host import host_uuid
 from decnet.estate.mutations import OPEN
 from decnet.estate.reconcile import Outcome, Repair, note_repairs, payload, reconcile
@@ -45,6 +46,9 @@ class Reconciler:
         if done:
             ctx.health["repaired"] += sum(not fault for _, fault in done)
             await ctx.write(lambda session: note_repairs(session, self._host, done))
+        stopped = [(surplus, await self._stop(surplus)) for surplus in outcome.surplus]
+        if stopped:
+            await ctx.write(lambda session: note_repairs(session, self._host, stopped, "stop"))
         for change in outcome.changes:
             topic = topics.decky_state(self._host, change.decky)
             ctx.bus.publish(topic, payload(self._host, change), type=change.state)
@@ -63,12 +67,19 @@ class Reconciler:
             first=self._ctx.settings.decky_name,
             interval_min=self._settings.mutate_interval_min,
             repair=self._settings.repair,
+            deployed=await is_deployed(session),
             busy=frozenset(busy.all()),
         )
 
     async def _repair(self, repair: Repair) -> str:
         try:
             return manager.faults(await manager.start(repair.number, repair.services))
+        except ZygoteError as error:
+            return error.message
+
+    async def _stop(self, surplus: Repair) -> str:
+        try:
+            return manager.faults(await manager.stop(surplus.number, surplus.services))
         except ZygoteError as error:
             return error.message
 
