@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from zygote.cli.app import drive
 
 if TYPE_CHECKING:
     from cyclopts import App
+
+    from zygote.cli.ports import Port
 
 HELP = "A honeypot as a fleet of workers on one baked floor: start it, watch it, ask who came."
 FLEET = Path(__file__).resolve().parent.parent / "fleet.toml"
@@ -76,6 +79,14 @@ def before_up() -> None:
     certificates()
 
 
+def ports(workers: Collection[str]) -> Iterator[Port]:
+    """Where the workers of these names will listen."""
+    from decnet.doctor.workers import wanted_ports
+    from decnet.settings import Settings
+
+    return wanted_ports(Settings.from_env(), workers)
+
+
 def main() -> int:
     """The command `decnetctl`, also called `decnet`; returns its exit code."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -86,6 +97,7 @@ def main() -> int:
         default_fleet=lambda: FLEET,
         extend=extend,
         before_up=before_up,
+        ports=ports,
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
 
 from decnet.canary.settings import CanarySettings
 from decnet.decoys.catalogue import KINDS, UnknownDecoy, parse_instance
@@ -20,20 +19,11 @@ from decnet.ship.options import ShipOptions
 from decnet.ttp.settings import TtpSettings
 from decnet.web.api.settings import refuse_weak
 from decnet.web.front.settings import WebSettings
+from zygote.cli.ports import Port, try_bind
 from zygote.errors import ZygoteError
 
 NET_RAW = "run the fleet as root, or give the manager CAP_NET_RAW"
 BUNDLE = ("ca.crt", "worker.crt", "worker.key")
-
-
-class Port(NamedTuple):
-    """Where a worker listens."""
-
-    worker: str
-    host: str
-    port: int
-    variable: str
-    udp: bool = False
 
 
 def packets() -> Iterator[Finding]:
@@ -104,7 +94,7 @@ def data(settings: Settings) -> Iterator[Finding]:
                    "DECNET_CANARY_HTTP_BASE=http://NAME:8088, and DECNET_CANARY_BIND")  # fmt: skip
 
 
-def ports(settings: Settings, workers: Mapping[str, object], ready: set[str]) -> Iterator[Finding]:
+def ports(settings: Settings, workers: Collection[str], ready: set[str]) -> Iterator[Finding]:
     """Every port that the fleet's workers listen on.
 
     Args:
@@ -112,27 +102,28 @@ def ports(settings: Settings, workers: Mapping[str, object], ready: set[str]) ->
         ready: workers that run now: their ports are theirs.
     """
     free = 0
-    for port in _wanted(settings, workers):
-        if port.worker in ready or not port.port:
+    for port in wanted_ports(settings, workers):
+        if port.worker in ready or not port.number:
             continue
-        fault = _try(port)
+        fault = try_bind(port)
         if not fault:
             free += 1
         elif fault == errno.EACCES:
-            yield missing(port.worker, f"port {port.port}: only root may listen below 1024",
-                          f"{port.variable}=PORT, or CAP_NET_BIND_SERVICE")  # fmt: skip
+            yield missing(port.worker, f"port {port.number}: only root may listen below 1024",
+                          f"{port.setting}=PORT, or CAP_NET_BIND_SERVICE")  # fmt: skip
         elif fault == errno.EADDRINUSE:
-            who = f"ss -ltnup 'sport = :{port.port}' tells which"
-            yield missing(port.worker, f"port {port.port}: another program listens there",
-                          f"{port.variable}=PORT; {who}")  # fmt: skip
+            who = f"ss -ltnup 'sport = :{port.number}' tells which"
+            yield missing(port.worker, f"port {port.number}: another program listens there",
+                          f"{port.setting}=PORT; {who}")  # fmt: skip
         else:
-            yield missing(port.worker, f"{port.host}:{port.port}: {os.strerror(fault)}",
-                          f"see {port.variable} and its HOST")  # fmt: skip
+            yield missing(port.worker, f"{port.host}:{port.number}: {os.strerror(fault)}",
+                          f"see {port.setting} and its HOST")  # fmt: skip
     held = f", {len(ready)} workers of this fleet hold theirs" if ready else ""
     yield ok("all", f"{free} ports are free{held}")
 
 
-def _wanted(settings: Settings, workers: Mapping[str, object]) -> Iterator[Port]:
+def wanted_ports(settings: Settings, workers: Collection[str]) -> Iterator[Port]:
+    """Where the workers of these names will listen."""
     web, canary = WebSettings.from_env(settings), CanarySettings.from_env(settings.state_dir)
     ship = ShipOptions.from_env(settings)
     found = [
@@ -152,19 +143,3 @@ def _wanted(settings: Settings, workers: Mapping[str, object]) -> Iterator[Port]
         except UnknownDecoy:
             continue
         yield Port(name, settings.decoy_host, number, KINDS[instance.kind].variable)
-
-
-def _try(port: Port) -> int:
-    """Bind it for a moment; the errno, or 0."""
-    family = socket.AF_INET6 if ":" in port.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM if port.udp else socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((port.host, port.port))
-            if not port.udp:
-                sock.listen(1)
-        except socket.gaierror:
-            return errno.EADDRNOTAVAIL
-        except OSError as error:
-            return error.errno or errno.EINVAL
-    return 0

@@ -49,13 +49,17 @@ class Cli:
         kept = {name: value for name, value in os.environ.items() if name not in dull}
         return {**kept, "TERM": "xterm-256color", **more}
 
-    def __call__(self, *words: str, code: int | None = 0, stdin: str = "", **env: str) -> Done:
-        """Run one to its end; `code` is what it must end with, None: whatever."""
+    def run(self, *argv: str, stdin: str = "", **env: str) -> Done:
+        """Any command, to its end."""
         done = subprocess.run(
-            [*COMMAND, *words], cwd=self.folder, env=self.env(**env), input=stdin,
+            argv, cwd=self.folder, env=self.env(**env), input=stdin,
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
-        found = Done(done.returncode, done.stdout, done.stderr)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def __call__(self, *words: str, code: int | None = 0, stdin: str = "", **env: str) -> Done:
+        """Run one to its end; `code` is what it must end with, None: whatever."""
+        found = self.run(*COMMAND, *words, stdin=stdin, **env)
         if code is not None:
             assert found.code == code, f"{' '.join(words)}: {found}"
         return found

@@ -21,7 +21,7 @@ wrong. `zygote.cli.context.current` says which fleet it is about.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ from zygote.errors import Exit, ZygoteError
 
 if TYPE_CHECKING:
     from cyclopts import App
+
+    from zygote.cli.ports import Port
 
 COMMANDS = {
     "Beginning": {
@@ -91,6 +93,7 @@ def drive(
     default_fleet: Callable[[], Path] | None = None,
     extend: Callable[[App], None] | None = None,
     before_up: Callable[[], None] | None = None,
+    ports: Callable[[Collection[str]], Iterable[Port]] | None = None,
     words: Sequence[str] | None = None,
 ) -> int:
     """Run one command line to its end; returns the exit code. Errors are reported here.
@@ -101,10 +104,12 @@ def drive(
         default_fleet: the fleet file where --fleet names none.
         extend: adds commands.
         before_up: called before `up` starts a manager (a database to migrate); may raise.
+        ports: tells `check` which ports the workers of these names will listen on.
         words: the command line; default: that of this process.
     """
     current.program, current.version = program, version
     current.default_fleet, current.before_up = default_fleet, before_up
+    current.ports = ports
     try:
         rest = early.take_global_options(sys.argv[1:] if words is None else list(words), current)
         if rest[:1] == ["run"] and not early.wants_help(rest[1:]):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zygote.fleet import where
+
+if TYPE_CHECKING:
+    from zygote.cli.ports import Port
 
 
 class Context:
@@ -18,6 +22,7 @@ class Context:
         fleet: of --fleet, or None.
         runtime: of --runtime-dir, or None.
         before_up: what a tenant does before its manager is started.
+        ports: which ports a tenant's workers will listen on, from their names.
         json: the answer, an error included, is wanted as JSON.
     """
 
@@ -36,6 +41,7 @@ class Context:
         self.version = ""
         self.json = False
         self.before_up: Callable[[], None] | None = None
+        self.ports: Callable[[Collection[str]], Iterable[Port]] | None = None
 
     def fleet_file(self) -> Path:
         """The fleet file, absolute.
