@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from decnet.decoys.journal import Journal
 from decnet.decoys.looks import Look
 
 BACKLOG = 1024
+LENT_SECONDS = 30.0
+LENT_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,50 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
         sock.close()
         raise _refusal(error, host, port, variable) from error
     return sock
+
+
+async def listen_soon(
+    host: str, port: int, variable: str, tell: Callable[[str], None]
+) -> socket.socket:
+    """`listen`, but wait a while for a port that an outgoing connection has.
+
+    The kernel lends ports to connections (net.ipv4.ip_local_port_range); decoys of the 300th decky
+    and beyond have theirs in that range.
+
+    Args:
+        tell: is told what is waited for, and "" when that is over.
+    Raises:
+        PortRefused: as `listen`; a port that somebody listens on is not waited for.
+    """
+    deadline, waited = time.monotonic() + LENT_SECONDS, False
+    while True:
+        try:
+            sock = listen(host, port, variable)
+        except PortRefused as error:
+            lent = error.errno == errno.EADDRINUSE and time.monotonic() < deadline
+            if not lent or await _is_listened_on(host, port):
+                raise
+            if not waited:
+                tell(f"waiting: port {port} is lent to an outgoing connection")
+            waited = True
+            await asyncio.sleep(LENT_POLL_SECONDS)
+        else:
+            if waited:
+                tell("")
+            return sock
+
+
+async def _is_listened_on(host: str, port: int) -> bool:
+    """Whether a connection is taken there. Who has the port and does not listen refuses it."""
+    try:
+        async with asyncio.timeout(1):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return True  # its queue is full
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _refusal(error: OSError, host: str, port: int, variable: str) -> PortRefused:

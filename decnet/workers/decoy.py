@@ -20,7 +20,7 @@ from decnet.context import Context, WorkerError, run_worker
 from decnet.decoys.captures import Captures, captures_folder
 from decnet.decoys.catalogue import KINDS, Instance, UnknownDecoy, parse_instance
 from decnet.decoys.doorman import Doorman
-from decnet.decoys.house import BadOption, House, PortRefused, listen
+from decnet.decoys.house import BadOption, House, PortRefused, listen_soon
 from decnet.decoys.journal import Journal
 from decnet.decoys.looks import look_of
 from decnet.decoys.spool import Spool
@@ -75,7 +75,7 @@ async def main(ctx: Context) -> None:
             str(error), hint=f"set {kind.variable} lower", exit_code=EXIT_CONFIG
         ) from error
     try:
-        sock = listen(settings.decoy_host, port, kind.variable)
+        sock = await listen_soon(settings.decoy_host, port, kind.variable, ctx.status)
     except PortRefused as error:
         ctx.status(error.text)
         raise WorkerError(error.text, code="port-refused", hint=error.hint) from error

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from zygote.cli import render, results
 from zygote.cli.context import current
 from zygote.cli.options import Json, Timeout
+from zygote.cli.ports import faults
 from zygote.client.api import Client
 from zygote.control.interface import Result, WorkerState
 from zygote.errors import Exit, ZygoteError
@@ -85,7 +86,7 @@ def scale(
             exit_code=Exit.USAGE,
         )
     seconds = parse_seconds(timeout) if timeout is not None else None
-    step, found = asyncio.run(_scale(prefix, count, seconds))
+    step, warnings, found = asyncio.run(_scale(prefix, count, seconds))
     failed = [result for result in found if not result.ok]
     if as_json:
         answer = {
@@ -95,6 +96,7 @@ def scale(
             "started": [r.name for r in found if r.ok and r.name in step.start],
             "stopped": [r.name for r in found if r.ok and r.name in step.stop],
             "failed": [asdict(result) for result in failed],
+            "warnings": warnings,
         }
         sys.stdout.write(json.dumps(answer) + "\n")
     else:
@@ -115,9 +117,14 @@ def _tell(prefix: str, step: Step, found: Sequence[Result]) -> None:
         sys.stderr.write(f"  and {len(failed) - _TOLD:,} more, see {current.program} ps\n")
 
 
-async def _scale(prefix: str, count: int, seconds: float | None) -> tuple[Step, list[Result]]:
+async def _scale(
+    prefix: str, count: int, seconds: float | None
+) -> tuple[Step, list[str], list[Result]]:
     async with await Client.connect(current.socket()) as manager:
         step = plan(prefix, count, await manager.workers())
+        warnings = faults(current.ports(step.start)) if current.ports and step.start else []
+        for warning in () if current.json else warnings:
+            sys.stderr.write(f"{current.program}: warning: {warning}\n")
         found: list[Result] = []
         if step.stop:
             work = asyncio.ensure_future(manager.stop(step.stop, seconds))
@@ -131,7 +138,7 @@ async def _scale(prefix: str, count: int, seconds: float | None) -> tuple[Step, 
             found.pop()
             work = asyncio.ensure_future(manager.spawn([*one, *rest], "ready", seconds))
             found += await _shown(work, "waiting", prefix, step.kept + len(step.start))
-        return step, found
+        return step, warnings, found
 
 
 async def _shown(
