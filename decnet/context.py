@@ -31,11 +31,11 @@ from decnet.settings import Settings
 from decnet.wake import Stopping, Wake
 from zygote.errors import ZygoteError
 from zygote.memory import Settler
+from zygote.notify import notify, watchdog_interval
 from zygote.notify import ready as tell_ready
 from zygote.notify import status as tell_status
 from zygote.notify import stopping as tell_stopping
 from zygote.notify import watchdog as tell_watchdog
-from zygote.notify import watchdog_interval
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -106,6 +106,10 @@ class Context:
     def status(self, text: str) -> None:
         """Tell the manager in a few words what the worker does."""
         self._tell(lambda: tell_status(text))
+
+    def extend(self, seconds: float) -> None:
+        """Ask the manager for so many seconds more, from now, for a start that waits."""
+        self._tell(lambda: notify(f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}"))
 
     def progress(self) -> None:
         """Feed the watchdog. Once called, it is to be called at least every watchdog period.

@@ -17,7 +17,8 @@ from decnet.decoys.journal import Journal
 from decnet.decoys.looks import Look
 
 BACKLOG = 1024
-LENT_SECONDS = 30.0
+LENT_SECONDS = 75.0
+"""A closed connection keeps its port for another 60 seconds (TIME_WAIT, tcp(7))."""
 LENT_POLL_SECONDS = 0.25
 
 
@@ -82,7 +83,11 @@ def listen(host: str, port: int, variable: str) -> socket.socket:
 
 
 async def listen_soon(
-    host: str, port: int, variable: str, tell: Callable[[str], None]
+    host: str,
+    port: int,
+    variable: str,
+    tell: Callable[[str], None],
+    extend: Callable[[float], object] = lambda _: None,
 ) -> socket.socket:
     """`listen`, but wait a while for a port that an outgoing connection has.
 
@@ -91,6 +96,7 @@ async def listen_soon(
 
     Args:
         tell: is told what is waited for, and "" when that is over.
+        extend: is asked for so many seconds more for the start.
     Raises:
         PortRefused: as `listen`; a port that somebody listens on is not waited for.
     """
@@ -103,6 +109,7 @@ async def listen_soon(
             if not lent or await _is_listened_on(host, port):
                 raise
             if not waited:
+                extend(LENT_SECONDS + 15)
                 tell(f"waiting: port {port} is lent to an outgoing connection")
             waited = True
             await asyncio.sleep(LENT_POLL_SECONDS)

@@ -75,11 +75,12 @@ async def main(ctx: Context) -> None:
             str(error), hint=f"set {kind.variable} lower", exit_code=EXIT_CONFIG
         ) from error
     try:
-        sock = await listen_soon(settings.decoy_host, port, kind.variable, ctx.status)
+        where = settings.decoy_host, port, kind.variable
+        sock = await listen_soon(*where, ctx.status, ctx.extend)
     except PortRefused as error:
         ctx.status(error.text)
         raise WorkerError(error.text, code="port-refused", hint=error.hint) from error
-    where = "{}:{}".format(*sock.getsockname()[:2])
+    place = "{}:{}".format(*sock.getsockname()[:2])
     # The port is ours, so this spool file has no other writer.
     spool = Spool(
         settings.spool_dir,
@@ -92,7 +93,7 @@ async def main(ctx: Context) -> None:
         try:
             async with module.serve(sock, house):
                 house.journal.event("startup", {"port": sock.getsockname()[1]})
-                ctx.ready(f"{kind.name} of {instance.decky} on {where}")
+                ctx.ready(f"{kind.name} of {instance.decky} on {place}")
                 await ctx.stopping.wait()
         except BadOption as error:
             ctx.status(str(error))
