@@ -18,8 +18,12 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Sequence
 
-__all__ = ["idle", "notify", "ready", "status", "stopping", "watchdog", "watchdog_interval"]
+__all__ = [
+    "forget", "idle", "notify", "ready", "status", "stopping", "store", "watchdog",
+    "watchdog_interval",
+]  # fmt: skip
 
 
 _PATIENCE = 5.0
@@ -28,10 +32,11 @@ _MOMENT = 0.2
 _AGAIN = 0.05
 
 
-def notify(state: str, timeout: float = _PATIENCE) -> bool:
+def notify(state: str, timeout: float = _PATIENCE, fds: Sequence[int] = ()) -> bool:
     """Send one message: assignments, one a line, such as "READY=1" or "STATUS=warming up".
 
     Args:
+        fds: descriptors to send along, which stay the caller's.
         timeout: seconds to wait for room in the listener's queue, and for a listener where the
             last one left its socket or its folder; 0 does not wait.
     Returns:
@@ -49,7 +54,10 @@ def notify(state: str, timeout: float = _PATIENCE) -> bool:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.settimeout(max(0.0, deadline - time.monotonic()))
                 channel.connect(address)
-                channel.send(state.encode())
+                if fds:
+                    socket.send_fds(channel, [state.encode()], list(fds))
+                else:
+                    channel.send(state.encode())
             return True
         except (ConnectionError, FileNotFoundError):
             if time.monotonic() + _AGAIN >= deadline:
@@ -85,6 +93,20 @@ def idle(now: bool = True) -> bool:
     at once, and not in the middle of its work.
     """
     return notify(f"X_ZYGOTE_IDLE={int(now)}", _MOMENT)
+
+
+def store(descriptor: int, name: str) -> bool:
+    """Give the manager a copy of a socket, for the next process of this worker.
+
+    It arrives there as one of LISTEN_FDS, under this name; see `zygote.sockets`, which does both.
+    One of the same name takes the place of the one before. It is kept until the worker is stopped.
+    """
+    return notify(f"FDSTORE=1\nFDNAME={name}", _PATIENCE, [descriptor])
+
+
+def forget(name: str) -> bool:
+    """Have the manager close its copy of a socket."""
+    return notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
 
 def stopping(status: str = "") -> bool:

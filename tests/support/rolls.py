@@ -31,8 +31,9 @@ def run():
 class Rolls:
     """A manager, and the code that its zygote `floor` preloads as module `code`."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, code: str) -> None:
         self.manager = manager
+        self.code = code
         self.version = 0
         self.write()
 
@@ -45,7 +46,7 @@ class Rolls:
         """
         self.version += 1
         # Of another size each: Python takes a .pyc for that of a file of the same second and size.
-        text = CODE.format(version=self.version, habit=habit) + "#" * self.version
+        text = self.code.format(version=self.version, habit=habit) + "#" * self.version
         draft = self.manager.folder / "code.new"
         draft.write_text(top + text)
         draft.replace(self.manager.folder / "app_code.py")
@@ -103,13 +104,19 @@ def roller(name: str, *keys: str, zygote: str = "floor") -> str:
 
 @contextlib.asynccontextmanager
 async def rolling(
-    folder: Path, fleet: str, *, head: Sequence[str] = (), zygote: Sequence[str] = ()
+    folder: Path,
+    fleet: str,
+    *,
+    head: Sequence[str] = (),
+    zygote: Sequence[str] = (),
+    code: str = CODE,
 ) -> AsyncIterator[Rolls]:
     """A manager on a fleet whose code may be rewritten; not started yet.
 
     Args:
         head: lines for [fleet].
         zygote: lines for [zygote.floor].
+        code: a module with {version} and {habit} in it.
     """
     async with managers(folder) as make:
         manager = make(fleet)
@@ -119,4 +126,4 @@ async def rolling(
         lines = "\n".join(('preload = ["app_code"]', quick, *zygote))
         text = text.replace('preload = ["tiny"]', lines)
         manager.file.write_text(text)
-        yield Rolls(manager)
+        yield Rolls(manager, code)

@@ -17,6 +17,7 @@ OURS: dict[str, set[str]] = {
     "zygote.errors": set(),
     "zygote.units": {"errors"},
     "zygote.notify": set(),
+    "zygote.sockets": {"notify"},
     "zygote.memory": {"sys"},
     "zygote.warming": set(),
     "zygote.sys": {"errors"},
@@ -138,6 +139,7 @@ def test_layers_zygote_imports_only_what_its_row_allows(path: Path) -> None:
 def test_layers_decnet_uses_public_names_only(path: Path) -> None:
     public = (
         "zygote.notify",
+        "zygote.sockets",
         "zygote.memory",
         "zygote.warming",
         "zygote.client",

@@ -181,6 +181,7 @@ class Stat:
 
     pid: int
     state: str
+    parent: int
     group: int
     session: int
     starttime: int
@@ -194,7 +195,7 @@ def try_stat(pid: int) -> Stat | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     parts = text[text.rindex(b")") + 2 :].split(None, 20)
-    return Stat(pid, parts[0].decode(), int(parts[2]), int(parts[3]), int(parts[19]))
+    return Stat(pid, parts[0].decode(), int(parts[1]), int(parts[2]), int(parts[3]), int(parts[19]))
 
 
 def _kill_group(leader: int) -> None:

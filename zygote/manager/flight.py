@@ -27,6 +27,7 @@ class Order:
         stdio: three fds, or fewer: the rest is /dev/null; owned by the spawn.
         open_record: makes the pid record's fd; called right before sending.
         open_credentials: makes roles and fds of the worker's credentials.
+        open_sockets: the same of sockets that are handed over.
         leaf: the cgroup to start in.
         forks: why it must be cloned for itself, and cannot be made of a blank; "" if it can.
         sent: called when the request is on its way.
@@ -39,6 +40,7 @@ class Order:
     stdio: list[int] = field(default_factory=list)
     open_record: Callable[[], int] | None = None
     open_credentials: Callable[[], list[tuple[str, int]]] = list
+    open_sockets: Callable[[], list[tuple[str, int]]] = list
     leaf: Leaf | None = None
     session: bool = True
     forks: str = ""

@@ -16,20 +16,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zygote.manager import handed
-from zygote.manager.children import Child, Children
+from zygote.manager.children import Child, Children, try_stat
 
 _DATAGRAM = 4096
 _DATAGRAMS_A_TURN = 64
 _CREDENTIALS = struct.Struct("3i")
 _STATUS_LENGTH = 200
 _HELD = 256
+_HELD_FDS = 64
 
 
 class NotifyServer:
     """Listens on a datagram socket, on the event loop.
 
     Args:
-        heard: told of each message that came from a worker, as assignments.
+        heard: told of each message that came from a worker, as assignments, and of the descriptors
+            that came along: it takes those that it wants off the list, the rest is closed.
         sock: the last manager's, bound to `path`; what was said meanwhile is in it.
     """
 
@@ -38,14 +40,14 @@ class NotifyServer:
         loop: asyncio.AbstractEventLoop,
         path: Path,
         children: Children,
-        heard: Callable[[Child, dict[str, str]], None],
+        heard: Callable[[Child, dict[str, str], list[int]], None],
         sock: socket.socket | None = None,
     ) -> None:
         self.path = path
         self._loop = loop
         self._children = children
         self._heard = heard
-        self._held: deque[tuple[int, bytes]] = deque(maxlen=_HELD)
+        self._held: deque[tuple[int, bytes, list[int]]] = deque()
         self._sock = sock or _bind(path)
         handed.keep(handed.NOTIFY, self._sock)
         loop.add_reader(self._sock, self._readable)
@@ -54,14 +56,16 @@ class NotifyServer:
         """Listen no more, and remove the socket file."""
         self._loop.remove_reader(self._sock)
         handed.drop(handed.NOTIFY)
+        for _, _, fds in self._held:
+            _close(fds)
         self._sock.close()
         self.path.unlink(missing_ok=True)
 
     def retry(self) -> None:
         """A worker came up: what was said before we knew of it may have been its word."""
-        held, self._held = self._held, deque(maxlen=_HELD)
-        for pid, data in held:
-            self._take(pid, data)
+        held, self._held = self._held, deque()
+        for pid, data, fds in held:
+            self._take(pid, data, fds)
 
     def drain(self) -> None:
         """Read what has arrived: a worker's last words, before its end is handled."""
@@ -77,16 +81,33 @@ class NotifyServer:
                 )
             except OSError:
                 return
-            pid = _sender(ancillary)
+            pid, fds = _sender(ancillary)
             if pid and not flags & socket.MSG_TRUNC:
-                self._take(pid, data)
+                self._take(pid, data, fds)
+            else:
+                _close(fds)
 
-    def _take(self, pid: int, data: bytes) -> None:
+    def _take(self, pid: int, data: bytes, fds: list[int]) -> None:
         child = self._children.owner(pid)
         if child is None:
-            self._held.append((pid, data))
-        elif child.kind == "worker":
-            self._heard(child, parse(data))
+            self._hold(pid, data, fds)
+            return
+        try:
+            if child.kind == "worker":
+                self._heard(child, parse(data), fds)
+        finally:
+            _close(fds)
+
+    def _hold(self, pid: int, data: bytes, fds: list[int]) -> None:
+        """It may be a worker's that was quicker than the news of it."""
+        if fds:
+            held = sum(len(each) for _, _, each in self._held)
+            stat = try_stat(pid) if held + len(fds) <= _HELD_FDS else None
+            if stat is None or stat.parent != os.getpid():  # anybody may send us descriptors
+                _close(fds)
+        self._held.append((pid, data, fds))
+        while len(self._held) > _HELD:
+            _close(self._held.popleft()[2])
 
 
 def _bind(path: Path) -> socket.socket:
@@ -119,9 +140,15 @@ def microseconds(value: str) -> float | None:
     return int(value) / 1e6
 
 
-def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """The sender's pid; descriptors that came along are closed, we have no use for them."""
+def _close(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())
+
+
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> tuple[int, list[int]]:
+    """The sender's pid, and the descriptors that came along, which are ours now."""
     pid = 0
+    received: list[int] = []
     for level, kind, payload in ancillary:
         if level != socket.SOL_SOCKET:
             continue
@@ -130,6 +157,5 @@ def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
         elif kind == socket.SCM_RIGHTS:
             fds = array.array("i")
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-            for descriptor in fds:
-                os.close(descriptor)
-    return pid
+            received += fds
+    return pid, received

@@ -29,6 +29,7 @@ from zygote.manager.notify import microseconds
 from zygote.manager.parts import Parts
 from zygote.manager.passage import Passage
 from zygote.manager.policy import End
+from zygote.manager.store import Store
 from zygote.manager.unit import LIVE, Do, State, Unit
 from zygote.manager.walls import Standing
 from zygote.manager.watchdog import Alarm
@@ -44,6 +45,7 @@ class Worker:
     Attributes:
         needs: what its start waits for.
         budget: what it may have of private memory, and whether it keeps to that.
+        store: sockets that it gave us for its next process.
         retiring: a process of its that goes when its successor is ready.
         layout: names the exec that its process comes from; "" for one of its own.
         standing: the walls around its process.
@@ -62,6 +64,9 @@ class Worker:
         self.child: Child | None = None
         self.needs = Needs(self, parts)
         self.budget = Budget()
+        self.store = Store(
+            lambda event, detail: parts.events.emit(event, self.name, self.unit.pid, detail)
+        )
         self.retiring: recycle.Retiring | None = None
         self.passage: Passage | None = None
         self.pending: WorkerSpec | None = None
@@ -166,6 +171,7 @@ class Worker:
         self.unit.adopt(child.pid, started_at, ready=ready, restarts=restarts)
         self.unit.recycles = int(record.get("recycles", 0)) - recycling
         self.budget.adopted(self._parts.clock.monotonic())
+        self.store.recover(record.get("sockets") or {}, child.pid, child.pidfd)
         child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
         self._fenced(lambda: self._do(self.unit.recycle() if recycling else Do.NOTHING))
 
@@ -188,6 +194,16 @@ class Worker:
                 self._early.append(message)
             return
         self._fenced(lambda: self._do(self._apply(message)))
+
+    def heard_sockets(self, message: dict[str, str], fds: list[int]) -> None:
+        """It gave us sockets, or wants us to forget one. Owns the descriptors."""
+        name = message.get("FDNAME", "stored")
+        if message.get("FDSTOREREMOVE") == "1":
+            self.store.drop(name)
+        if message.get("FDSTORE") == "1":
+            while fds:
+                self.store.keep(name, fds.pop(0))
+        self._fenced(self._persist)
 
     def is_current(self, child: Child) -> bool:
         """Whether what `child` says is this worker's: not if it is retiring."""
@@ -330,6 +346,8 @@ class Worker:
                 self.budget.ready(self._parts.clock.monotonic())
                 if not self._held:
                     self._end_retiring()
+        if self.unit.state in (State.INACTIVE, State.FAILED):
+            self.store.clear()
         self._alarm.set(self.unit.deadline)
         self._persist()
         self.wake()
@@ -343,7 +361,7 @@ class Worker:
         ready = unit.state is State.READY and unit.spec.type == "notify"
         now = (
             unit.wanted, ready, unit.state is State.FAILED, self.spawn_id, self._recycling,
-            self.retiring, self.standing,
+            self.retiring, self.standing, self.store.record,
         )  # fmt: skip
         if now != self._written:
             self._written = now
@@ -366,6 +384,7 @@ class Worker:
                 "zygote": unit.spec.zygote,
                 "generation": self.generation,
                 "file": self._file,
+                "sockets": self.store.record,
                 "layout": self.layout,
                 "walls": self.standing.walls,
                 "gaps": self.standing.gaps,
@@ -575,6 +594,7 @@ class Worker:
             ),
             stdio=[null, log, second],
             open_record=self._open_record,
+            open_sockets=self.store.open_all,
             open_credentials=lambda: credentials.open_all(
                 spec, parts.house.runtime_dir, request.resolve_identity(spec)[0]
             ),
@@ -585,7 +605,10 @@ class Worker:
     def _open_record(self) -> int:
         """Right before the spawn is sent: first the old record goes, then the intention is told."""
         record = self._parts.state.open_record(self.name)
-        self._written = (True, False, False, self.spawn_id, False, self.retiring, self.standing)
+        self._written = (
+            True, False, False, self.spawn_id, False, self.retiring, self.standing,
+            self.store.record,
+        )  # fmt: skip
         error = self._write(False)
         if error and not self._parts.state.is_known(self.name):
             os.close(record)

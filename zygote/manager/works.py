@@ -194,9 +194,11 @@ class Works:
         running = {of for worker in self.workers.all() for of in worker.generations}
         return running | {zygote.identity for zygote in self.zygotes.live()}
 
-    def _heard(self, child: Child, message: dict[str, str]) -> None:
+    def _heard(self, child: Child, message: dict[str, str], fds: list[int]) -> None:
         worker = self.workers.find(child.name)
         if worker and worker.is_current(child):
+            if "FDSTORE" in message or "FDSTOREREMOVE" in message:
+                worker.heard_sockets(message, fds)
             worker.heard(message)
 
 

@@ -18,6 +18,7 @@ Facts about pidfds (pidfd_open(2), pidfd_send_signal(2), waitid(2), the kernel's
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -25,6 +26,10 @@ import signal
 import struct
 from dataclasses import dataclass
 
+_SYS_PIDFD_GETFD = 438
+_syscall = ctypes.CDLL(None, use_errno=True)["syscall"]
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = [ctypes.c_long] * 4
 _PROCESS_GROUP = 1 << 2
 _INFO = struct.Struct("=QQ11Ii")
 _GET_INFO = (3 << 30) | (_INFO.size << 16) | (0xFF << 8) | 11  # _IOWR(0xFF, 11, struct pidfd_info)
@@ -72,6 +77,20 @@ def send_signal(pidfd: int, number: int, *, group: bool = False) -> None:
         PermissionError: it belongs to another user.
     """
     signal.pidfd_send_signal(pidfd, number, None, _PROCESS_GROUP if group else 0)
+
+
+def getfd(pidfd: int, number: int) -> int:
+    """A copy of the process's descriptor `number`; close-on-exec, the caller's.
+
+    Raises:
+        OSError: EPERM without the right to trace it (PTRACE_MODE_ATTACH_REALCREDS), EBADF.
+    See: pidfd_getfd(2), kernel 5.6.
+    """
+    copy: int = _syscall(_SYS_PIDFD_GETFD, pidfd, number, 0)
+    if copy < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return copy
 
 
 def wait_nowait(pidfd: int) -> int | None:
