@@ -33,8 +33,8 @@ class Looker:
     def now(self) -> float:
         return self.clock.clock.monotonic()
 
-    def look(self, megabytes: float) -> Verdict:
-        return self.budget.looked(self.spec, int(megabytes * MB), self.now)
+    def look(self, megabytes: float, lacks: str = "") -> Verdict:
+        return self.budget.looked(self.spec, int(megabytes * MB), self.now, lacks)
 
     def after(self, seconds: float, megabytes: float) -> Verdict:
         self.clock.go(seconds)
@@ -181,3 +181,18 @@ async def test_private_memory_is_asked_of_the_leaf_where_there_is_one(tmp_path: 
 async def test_private_memory_of_a_process_that_is_gone_is_none() -> None:
     ended = asyncio.get_running_loop().create_future()
     assert recycle.read_private(Child((1 << 22) + 1, -1, "worker", "web", ended)) is None
+
+
+def test_nobody_is_recycled_while_a_new_one_would_wait(looker: Looker) -> None:
+    looker.spec = worker_spec(max_private=24 * MB, recycle_grace=5.0)
+    looker.clock.go(60)
+    looker.look(30)
+    looker.clock.go(6)
+    verdict = looker.look(30, lacks="zygote 'floor'")
+    assert not verdict.recycle
+    assert verdict.event == "over-budget" and "not before zygote 'floor' is ready" in verdict.detail
+    assert looker.in_seconds() == CLOSELY
+    looker.clock.go(CLOSELY)
+    assert looker.look(30, lacks="zygote 'floor'") == NOTHING, "it is said once"
+    looker.clock.go(CLOSELY)
+    assert looker.look(30).recycle

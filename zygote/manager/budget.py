@@ -72,12 +72,13 @@ class Budget:
         if idle and self._over_since is not None:
             self.due = now
 
-    def looked(self, spec: WorkerSpec, private: int, now: float) -> Verdict:
+    def looked(self, spec: WorkerSpec, private: int, now: float, lacks: str = "") -> Verdict:
         """It was looked at.
 
         Args:
             spec: with the budget; it may have changed meanwhile.
             private: bytes.
+            lacks: what a new process would have to wait for, if anything.
         """
         self.due, self.private = now + EVERY, private
         first, self._looked = not self._looked, True
@@ -107,6 +108,11 @@ class Budget:
         if left > 0 and not self._idle:
             self.due = now + min(CLOSELY, left)
             return Verdict()
+        if lacks:
+            # Whoever is the last to share its floor with a zygote that died has all of it as its
+            # own. To replace it is right, but not while there is nothing to replace it by.
+            self.due = now + CLOSELY
+            return self._tell(f"{figures}: not before {lacks} is ready")
         why = "idle" if self._idle else f"grace={spec.recycle_grace:g}s"
         overlap = "yes" if spec.overlap else "no"
         self.recycled_at = now

@@ -54,6 +54,19 @@ class Needs:
                 await other.change()
         self.go_on()
 
+    def lacks(self) -> str:
+        """What an automatic start would wait for just now; "" if nothing."""
+        spec = self._worker.unit.spec
+        if spec.is_copy:
+            current = self._parts.zygotes.slots[spec.zygote].current
+            if not (current and current.ready):
+                return f"zygote '{spec.zygote}'"
+        for name in spec.after:
+            other = self._parts.find(name)
+            if other and other.unit.state not in (State.READY, State.INACTIVE):
+                return f"'{name}'"
+        return ""
+
     def go_on(self) -> None:
         """It waits for nothing any more."""
         self.blocked = None

@@ -5,6 +5,8 @@ What to do is decided by `budget.py`. Here is how:
 - A look costs nothing where the worker has a cgroup leaf with the memory controller: what is
   charged to it is its private memory. Elsewhere the kernel walks its page tables, about 3 ms for
   80 MB: so only a few workers are looked at each second, and only those with a budget.
+- Nobody is replaced while its zygote, or what it comes `after`, is not ready: it would be missing
+  for as long as that takes.
 - Without `overlap` a worker is stopped and started again. With it, its process is put aside as
   *retiring*, the successor is started, and the retiring one is stopped once that is ready. If the
   successor comes to nothing, the retiring one is what runs, as before. A retiring process stands in
@@ -63,7 +65,7 @@ def look(budget: Budget, worker: Worker, child: Child, now: float) -> Verdict:
         return budget.unreadable(why, now)
     if private is None:
         return Verdict()
-    return budget.looked(worker.unit.spec, private, now)
+    return budget.looked(worker.unit.spec, private, now, worker.needs.lacks())
 
 
 def read_private(child: Child) -> int | None:
