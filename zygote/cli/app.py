@@ -20,13 +20,14 @@ wrong. `zygote.cli.context.current` says which fleet it is about.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zygote import __version__
-from zygote.cli import early
+from zygote.cli import early, ground
 from zygote.cli.context import current
 from zygote.errors import Exit, ZygoteError
 
@@ -110,7 +111,10 @@ def drive(
     current.program, current.version = program, version
     current.default_fleet, current.before_up = default_fleet, before_up
     current.ports = ports
+    ground.hold_standard_streams()
+    ground.speak_any_encoding()
     try:
+        ground.check_folder()
         rest = early.take_global_options(sys.argv[1:] if words is None else list(words), current)
         if rest[:1] == ["run"] and not early.wants_help(rest[1:]):
             from zygote.cli.run import run_words
@@ -136,6 +140,16 @@ def drive(
 
         report.silence_stdout()
         return Exit.DONE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename:
+            raise
+        from zygote.cli import report
+
+        report.silence_stdout()
+        return report.show(
+            ZygoteError(f"the output cannot be written: {error.strerror}", code="no-output",
+                        hint="free some space there, or send it elsewhere", errno=error.errno)
+        )  # fmt: skip
 
 
 def build_app(program: str, version: str, words: Sequence[str] = ()) -> App:

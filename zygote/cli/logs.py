@@ -122,6 +122,15 @@ def _log_dir() -> Path:
     return Path(configured) if configured else current.runtime_dir() / "logs"
 
 
+def last_words(name: str) -> str:
+    """The last line of a worker's log; "" if there is none, or it may not be read."""
+    try:
+        lines = read_tail(_log_dir() / f"{name}{_SUFFIX}", 5)
+    except (OSError, ZygoteError):
+        return ""
+    return next((line for line in reversed(lines) if line.strip()), "")
+
+
 def _tail(path: Path, lines: int) -> list[str]:
     try:
         return read_tail(path, lines)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 
 from zygote.cli import render, report
 from zygote.cli.context import current
+from zygote.cli.logs import last_words
+from zygote.cli.text import clean
 from zygote.client.api import Client
 from zygote.control.interface import Result
 from zygote.errors import Exit, ZygoteError
@@ -63,12 +66,14 @@ def tell(result: Result, done: Callable[[Result], str]) -> None:
         return
     sys.stdout.flush()
     sys.stderr.write(report.text(as_error(result)))
+    if "its last words" in result.hint and (line := last_words(result.name)):
+        sys.stderr.write(f"  it wrote: {clean(line)}\n")
 
 
 def as_error(result: Result) -> ZygoteError:
     """A failed result in the shape of every other error."""
     message = result.error or f"'{result.name}' is {result.state or 'not as asked'}"
-    if result.name and result.name not in message:
+    if result.name and not re.search(rf"(?<![\w@.-]){re.escape(result.name)}(?![\w@-])", message):
         message = f"{result.name}: {message}"
     return ZygoteError(
         message,

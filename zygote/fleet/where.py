@@ -51,7 +51,10 @@ def find_fleet_file(arg: str | None = None) -> Path:
         hint = "correct or unset ZYGOTE_FLEET"
     else:
         message = f"no {FILE_NAME} in {path.parent}"
-        hint = "go to its folder, or name it: --fleet FILE, or ZYGOTE_FLEET in the environment"
+        hint = (
+            "go to its folder, or name it: --fleet FILE, or ZYGOTE_FLEET in the environment; "
+            "`zygotectl init` writes one"
+        )
     raise ZygoteError(
         message,
         code="no-fleet-file",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from zygote.fleet.model import ZygoteSpec
+from zygote.manager.faults import HINTS
 from zygote.wire.messages import Kind, Packet
 
 
@@ -53,7 +54,8 @@ class Alone:
             pid = self._starter.start_alone(self._spec, packet.body, packet.fds)
             answer = Packet(Kind.SPAWNED, packet.spawn_id, pid, fds=(os.pidfd_open(pid),))
         except OSError as error:
-            hint = "check python and cwd of its zygote in the fleet file"
+            otherwise = "check python and cwd of its zygote in the fleet file"
+            hint = HINTS.get(error.errno or 0, otherwise)
             body = {"step": "exec", "errno": error.errno, "detail": error.filename, "hint": hint}
             answer = Packet(Kind.SPAWN_FAILED, packet.spawn_id, body=json.dumps(body).encode())
         future.set_result(answer)

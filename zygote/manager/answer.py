@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sys
+import os
 from dataclasses import asdict
 from typing import Any
 
@@ -34,7 +35,7 @@ class Answer:
             place = f"{each.place}: " if each.place and each.place not in each.message else ""
             lines = [_traceback(each).rstrip(), f"zygote-manager: {place}{each.message}"]
             lines.append(f"  hint: {each.hint}" if each.hint else "")
-            sys.stderr.write("\n".join(line for line in lines if line) + "\n")
+            _print("\n".join(line for line in lines if line) + "\n")
         self._write({"errors": [each.as_dict() | {"traceback": _traceback(each)}
                                 for each in errors]})  # fmt: skip
         return error.exit_code
@@ -48,6 +49,12 @@ class Answer:
                 out.write(json.dumps(line) + "\n")
         except OSError:
             pass  # who asked is gone
+
+
+def _print(text: str) -> None:
+    """To stderr, past Python's buffer: a full disk there must not cost the answer."""
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode(errors="replace"))
 
 
 def _traceback(error: ZygoteError) -> str:

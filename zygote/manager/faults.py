@@ -45,20 +45,23 @@ def died_error(name: str, end: End) -> ZygoteError:
     )
 
 
+HINTS = {
+    errno.EMFILE: "the manager has no file descriptors left: raise LimitNOFILE (ulimit -n)",
+    errno.ENFILE: "the machine has no file descriptors left: see fs.file-max",
+    errno.ENOSPC: "the disk is full",
+    errno.ENOMEM: "the machine, or the manager's cgroup, has no memory left",
+}
+"""What is short, and what to do, where a system call has said so."""
+
+
 def prepare_error(name: str, error: OSError) -> ZygoteError:
     """The manager itself could not prepare a spawn: no fds, no memory, no room on the disk."""
     at = f"{error.filename}: " if error.filename else ""
     number = error.errno or 0
-    hints = {
-        errno.EMFILE: "the manager has no file descriptors left: raise LimitNOFILE (ulimit -n)",
-        errno.ENFILE: "the machine has no file descriptors left: see fs.file-max",
-        errno.ENOSPC: "the disk is full",
-        errno.ENOMEM: "the machine, or the manager's cgroup, has no memory left",
-    }
     return ZygoteError(
         f"cannot start '{name}': {at}{describe_errno(number) or error}",
         code="spawn-failed",
         step="prepare",
         errno=number,
-        hint=hints.get(number, ""),
+        hint=HINTS.get(number, ""),
     )

@@ -81,6 +81,7 @@ def prepare(path: Path | str, held: frozenset[str] = frozenset()) -> RuntimeDir:
             second-manager, socket-in-use, not-a-socket.
     """
     folder = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+    _check_proc()
     _check_length(folder)
     _make(folder)
     _check_owner(folder)
@@ -109,6 +110,16 @@ def prepare_logs(path: Path | str) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _os_error(PermissionError(errno.EACCES, ""), folder, "logs cannot be written")
     return folder
+
+
+def _check_proc() -> None:
+    """Without it no process can be watched, told apart or found again."""
+    if not Path("/proc/self/stat").exists():
+        raise ZygoteError(
+            "/proc is not there, or is not that of our processes",
+            code="no-proc",
+            hint="mount -t proc proc /proc, in the chroot or container in which this runs",
+        )
 
 
 def _check_length(folder: Path) -> None:

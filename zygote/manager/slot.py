@@ -18,6 +18,7 @@ from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec, ZygoteSpec
 from zygote.manager import findings
 from zygote.manager.children import Child
+from zygote.manager.faults import HINTS
 from zygote.manager.policy import End
 from zygote.manager.zygote import Shop, Zygote
 
@@ -275,6 +276,6 @@ def _start_error(spec: ZygoteSpec, error: OSError) -> ZygoteError:
         code="zygote-start",
         step="start",
         errno=error.errno or 0,
-        hint="check python and cwd of the zygote in the fleet file",
+        hint=HINTS.get(error.errno or 0, "check python and cwd of the zygote in the fleet file"),
         place=spec.place,
     )

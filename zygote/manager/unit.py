@@ -280,9 +280,15 @@ class Unit:
         reason = end.story if was is State.READY or end.kind == "unknown" else ""
         if not reason:
             reason = f"{end.story} before it was ready"
+        hint = ""
         if verdict and verdict != "watchdog":
             reason = verdict
-        return self._decide(failed, 0.0 if ready_at is None else now - ready_at, now, reason)
+            hint = (
+                'with type = "notify" it must call zygote.notify.ready() (READY=1); its last '
+                f"words: zygotectl logs {self.spec.name}"
+            )
+        up_for = 0.0 if ready_at is None else now - ready_at
+        return self._decide(failed, up_for, now, reason, hint)
 
     def start_failed(
         self, error: str, *, hint: str = "", transient: bool = False, code: str = "failed",

@@ -1,0 +1,96 @@
+"""Set-up and `make run` where something is wrong: each says what to do."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import mounts
+from tests.support.newcomer import needs_root
+
+ROOT = Path(__file__).parents[2]
+
+
+def checkout(where: Path) -> Path:
+    """What set-up reads, in a folder of its own."""
+    where.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / ".ci", where / ".ci")
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, where)
+    return where
+
+
+def setup(where: Path, **env: str) -> str:
+    """Set-up must refuse; what it says."""
+    done = subprocess.run(
+        [where / ".ci" / "setup"], env={**os.environ, **env}, cwd=where, text=True,
+        capture_output=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done
+    assert "hint: " in done.stderr, done
+    return done.stderr
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_setup_wrong_python(tmp_path: Path) -> None:
+    where = checkout(tmp_path / "x")
+    old = script(tmp_path / "python2", "echo Python 2.7; exit 1")
+    for python in ("/nonexistent", str(old)):
+        said = setup(where, PYTHON=python)
+        assert f"no working Python from 3.11 to 3.14 found (PYTHON={python})" in said
+        assert "make PYTHON=/path/to/python" in said
+    assert not (where / ".venv").exists()
+
+
+def test_setup_no_python_at_all(tmp_path: Path) -> None:
+    where = checkout(tmp_path / "x")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("cat", "cksum", "dirname", "sed", "rm", "df"):
+        (tools / name).symlink_to(shutil.which(name) or "/bin/false")
+    said = setup(where, PATH=str(tools), HOME="/nonexistent", PYTHON="")
+    assert "no working Python" in said and "python3-venv" in said
+
+
+def test_setup_python_without_venv(tmp_path: Path) -> None:
+    """As Debian's, whose venv module is another package."""
+    where = checkout(tmp_path / "x")
+    bare = script(tmp_path / "python3", f'[ "$1" = -m ] && exit 1; exec {sys.executable} "$@"')
+    said = setup(where, PYTHON=str(bare))
+    assert "could not make .venv" in said and "python3-venv" in said
+
+
+def test_setup_read_only_checkout_and_full_disk(tmp_path: Path) -> None:
+    needs_root()
+    with mounts.tmpfs(tmp_path / "small", "1m") as small:
+        assert "MB are free" in setup(checkout(small), PYTHON=sys.executable)
+        mounts.make_read_only(small)
+        assert "cannot be written" in setup(small, PYTHON=sys.executable)
+
+
+def test_second_run_says_who_runs(tmp_path: Path) -> None:
+    """Another fleet has the folder."""
+    run = tmp_path / "run"
+    run.mkdir(mode=0o711)
+    with open(run / "manager.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711\n")
+        lock.flush()
+        done = subprocess.run(
+            [sys.executable, "-m", "decnet.run", "--no-cold"], cwd=ROOT, text=True, timeout=100,
+            capture_output=True, check=False, stdin=subprocess.DEVNULL,
+            env={**os.environ, "ZYGOTE_RUNTIME_DIR": str(run),
+                 "DECNET_STATE_DIR": str(tmp_path / "state")},
+        )  # fmt: skip
+    assert done.returncode == 1, done
+    assert "in use by another manager (pid 4711)" in done.stderr
+    assert "hint:" in done.stderr and "Traceback" not in done.stderr
