@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncvarlink import VarlinkClientProtocol
+from asyncvarlink import VarlinkClientProtocol, connect_unix_varlink
 
-from zygote.client.api import Protocol
+from zygote.client.api import Client, Protocol
+from zygote.control.interface import ManagerInterface
 
 REPLY: dict[str, Any] = {"parameters": {}, "continues": True}
 
@@ -34,3 +38,30 @@ async def test_the_library_still_needs_us_for_that() -> None:
     protocol = await lost(VarlinkClientProtocol)
     with pytest.raises(IndexError):
         protocol.request_received(REPLY, None)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_call_given_up_before_it_was_sent_troubles_nobody(
+    tmp_path: Path, ours: bool
+) -> None:
+    """The library, without us, still trips over it in a callback of the loop."""
+    troubles: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: troubles.append(context))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+        if ours:
+            client = await Client.connect(tmp_path / "s")
+            call, transport = client.status(), client._transport
+        else:
+            transport, protocol = await connect_unix_varlink(Protocol, str(tmp_path / "s"))
+            call = protocol.make_proxy(ManagerInterface).Status()
+        task = asyncio.ensure_future(call)
+        await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0.001)
+        transport.close()
+        await asyncio.sleep(0.001)
+    assert bool(troubles) is not ours

@@ -87,6 +87,7 @@ class Client:
             raise explain_connect(path, error) from None
         assert isinstance(protocol, VarlinkClientProtocol)
         assert isinstance(transport, VarlinkTransport)
+        _keep_sending(transport)
         return cls(path, transport, protocol.make_proxy(ManagerInterface))
 
     async def __aenter__(self) -> Client:
@@ -299,6 +300,19 @@ class BlockingClient:
             return await work
 
         return self._runner.run(main())
+
+
+def _keep_sending(transport: VarlinkTransport) -> None:
+    """A call may be given up while its message waits to be written.
+
+    The library would write the message all the same, and then trip over the cancelled future.
+    """
+    send = transport.send_message
+
+    def send_message(*message: Any, **more: Any) -> asyncio.Future[None]:
+        return asyncio.shield(send(*message, **more))
+
+    transport.send_message = send_message  # type: ignore[method-assign]
 
 
 async def _wait_readable(fd: int) -> None:
