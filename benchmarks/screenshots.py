@@ -152,6 +152,9 @@ async def pages(browser: Any, settings: Settings, out: Path) -> None:
         ):
             await page.evaluate(f"location.hash = '#/{path}'")
             await page.locator(f"main {wait}").first.wait_for()
+            if name == "visits":
+                await page.get_by_label("Time shown").select_option("0")
+                await page.wait_for_timeout(500)
             await picture(page.screenshot, out / f"dashboard-{name}.png")
         await page.evaluate(f"location.hash = '#/attackers/ip/{INTRUDERS[0][0]}'")
         await page.get_by_role("link", name="Replay").first.click()

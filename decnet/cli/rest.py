@@ -1,15 +1,18 @@
-"""The command line's way to the REST interface: its place, a token, errors that help."""
+"""The command line's way to the REST interface: its place, a token, errors that help.
+
+The HTTP client is imported when something is asked: many commands only print.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
-
-import httpx2
+from typing import TYPE_CHECKING, Any
 
 from decnet.settings import Settings
-from decnet.web.api import auth
 from zygote.errors import Exit, ZygoteError
+
+if TYPE_CHECKING:
+    import httpx2
 
 TOKEN_SECONDS = 3600.0
 
@@ -21,6 +24,10 @@ def connect(url: str | None = None, timeout: float | None = 30.0) -> httpx2.Clie
         url: "http://HOST:PORT"; default: where DECNET_API_HOST and DECNET_API_PORT say.
         timeout: seconds; None waits for ever (streams).
     """
+    import httpx2
+
+    from decnet.web.api import auth
+
     settings = Settings.from_env()
     base = url or f"http://{settings.api_host}:{settings.api_port}"
     token = auth.mint(settings.jwt_secret, settings.admin_user, "admin", TOKEN_SECONDS)
@@ -48,6 +55,8 @@ def get(path: str, url: str | None = None, **params: Any) -> Any:
     Raises:
         ZygoteError: not reachable (exit code 3), or refused (5).
     """
+    import httpx2
+
     with connect(url) as client:
         try:
             answer = client.get(path, params={k: v for k, v in params.items() if v is not None})

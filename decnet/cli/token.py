@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decnet.cli.rest import say
 from decnet.settings import Settings
-from decnet.web.api import auth
 
 
 def token(*, hours: float = 1.0) -> None:
@@ -13,5 +12,7 @@ def token(*, hours: float = 1.0) -> None:
     Args:
         hours: how long it is good for.
     """
+    from decnet.web.api import auth  # late: --help needs none
+
     settings = Settings.from_env()
     say(auth.mint(settings.jwt_secret, settings.admin_user, "admin", hours * 3600))

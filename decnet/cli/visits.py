@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-import httpx2
 from cyclopts import Parameter
 
 from decnet.cli.rest import check, connect, get, printable, say, unreachable
@@ -48,6 +47,8 @@ def visits(
 
 def stream(last: int, url: str | None) -> Iterator[dict[str, Any]]:
     """Events after row `last`, for ever: each once, whatever happens to the connection."""
+    import httpx2  # late: --help needs none
+
     failed = 0
     while True:
         with connect(url, timeout=None) as client:

@@ -225,6 +225,53 @@ async def test_dashboard_is_walked_by_the_keyboard_alone(fleet: Dashboard, ann: 
     await fleet.manager.until("decoy@ssh", lambda worker: worker.ready)
 
 
+async def test_dashboard_list_that_renews_itself_leaves_the_keyboard_where_it_is(
+    fleet: Dashboard, ann: Visitor
+) -> None:
+    page = ann.page
+    await fleet.attack("nina")
+    await page.evaluate("location.hash = '#/attackers'")
+    events = page.get_by_role("row").filter(has_text="127.0.0.1").locator("[data-label=Events]")
+    before = int(await events.inner_text())
+    await page.get_by_role("link", name="192.0.2.77").focus()
+    await fleet.attack("oscar")
+    await expect(events).not_to_have_text(str(before))
+    assert await ann.focused() == "192.0.2.77"
+
+
+async def test_dashboard_admin_makes_and_removes_what_can_be_made(
+    fleet: Dashboard, ann: Visitor
+) -> None:
+    page = ann.page
+    await page.evaluate("location.hash = '#/users'")
+    await page.get_by_label("User", exact=True).fill("zoe")
+    await page.get_by_label("First password (12 or more)").fill("a first password")
+    await page.get_by_role("button", name="Add").click()
+    await page.get_by_role("button", name="Make admin: zoe").click()
+    await page.get_by_role("button", name="Make viewer: zoe").click()
+    await page.get_by_role("button", name="Remove: zoe").click()
+    await expect(page.get_by_role("row").filter(has_text="zoe")).to_have_count(0)
+    await page.evaluate("location.hash = '#/canaries'")
+    await page.get_by_label("New token").fill("payroll")
+    await page.get_by_role("button", name="Make").click()
+    await page.get_by_role("button", name="Revoke payroll").click()
+    row = page.get_by_role("row").filter(has_text="payroll")
+    await expect(row).to_contain_text("revoked")
+    await page.evaluate("location.hash = '#/webhooks'")
+    await page.get_by_label("Name").fill("siem")
+    await page.get_by_label("URL").fill("https://siem.example.org/in")
+    await page.get_by_role("button", name="Subscribe").click()
+    await expect(page.get_by_text("The secret of siem")).to_be_visible()
+    await page.get_by_role("button", name="Switch off: siem").click()
+    await expect(page.get_by_role("row").filter(has_text="siem")).to_contain_text("off")
+    await page.get_by_role("button", name="Remove: siem").click()
+    await expect(page.get_by_text("Nobody is told yet.")).to_be_visible()
+    await page.evaluate("location.hash = '#/attack'")
+    await page.get_by_role("button", name="Disable rule R0001").click()
+    await page.get_by_role("button", name="Enable rule R0001").click()
+    await expect(page.get_by_role("button", name="Disable rule R0001")).to_be_visible()
+
+
 async def test_dashboard_logs_out_for_good(fleet: Dashboard, browser: Browser) -> None:
     async with browser.visitor() as person:
         page = person.page

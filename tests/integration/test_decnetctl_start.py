@@ -50,13 +50,15 @@ def loaded(*words: str) -> tuple[str, set[str]]:
         ("doctr",),
         ("__complete", "restart", "pro"),
         ("services", "--help"),
+        ("visits", "--help"),
+        ("doctor", "--help"),
     ],
     ids=" ".join,
 )
 def test_decnetctl_start_loads_no_table_no_web_framework_no_scapy(words: tuple[str, ...]) -> None:
     _, modules = loaded(*words)
     assert "cyclopts" in modules
-    assert not modules & (HEAVY - {"httpx2"} if words[0] == "services" else HEAVY)
+    assert not modules & HEAVY
 
 
 def test_decnetctl_tab_key_knows_the_workers_of_the_fleet_file() -> None:

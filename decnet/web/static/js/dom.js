@@ -20,11 +20,17 @@ export function add(element, children) {
   }
 }
 
+// What had the keyboard has it again, where the new content has the same thing: lists renew themselves.
 export function fill(element, ...children) {
+  const held = element.contains(document.activeElement) && named(document.activeElement) ? document.activeElement : null;
   element.replaceChildren();
   add(element, children);
+  if (held) [...element.querySelectorAll(held.tagName)].find((e) => named(e) === named(held))?.focus({ preventScroll: true });
   return element;
 }
+
+// Only what cannot be taken for its neighbour; numbers in its text may be others by now.
+const named = (e) => e.getAttribute("aria-label") ?? (e.getAttribute("href") && `${e.getAttribute("href")} ${e.textContent.replace(/\d/g, "")}`);
 
 const SVG = "http://www.w3.org/2000/svg";
 export function svg(tag, props = {}, ...children) {

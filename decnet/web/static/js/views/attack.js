@@ -20,7 +20,7 @@ export async function show(place) {
         const state = r.state === "enabled" ? "disabled" : "enabled";
         try { Object.assign(r, await api.call("PUT", `/ttp/rules/${api.segment(r.rule_id)}/state`, { state })); drawRules(); }
         catch (error) { toast(error.message, true); }
-      }, { class: "slim" }) },
+      }, { class: "slim", "aria-label": `${r.state === "enabled" ? "Disable" : "Enable"} rule ${r.rule_id}` }) },
     ], rules, "The worker ttp has not loaded any rule yet."));
   }
   async function download() {

@@ -10,7 +10,7 @@ export async function show(place) {
     { label: "", cell: (t) => api.isAdmin() && t.state === "planted" && button("Revoke", async () => {
       if (!confirm(`Revoke ${t.name}?`)) return;
       try { await api.post(`/canary/tokens/${api.segment(t.uuid)}/revoke`); await tokens.reload(); } catch (error) { toast(error.message, true); }
-    }, { class: "slim" }) },
+    }, { class: "slim", "aria-label": `Revoke ${t.name}` }) },
   ], "No bait yet.");
   const rings = pages((cursor) => api.get("/canary/triggers", { cursor, limit: 25 }), [
     { label: "Time", cell: (r) => when(r.occurred_at) },

@@ -49,7 +49,7 @@ export async function show(place) {
       { label: "", cell: (d) => api.isAdmin() && button("Mutate", async () => {
         try { const made = await api.post(`/deckies/${api.segment(d.name)}/mutate`); toast(made.id ? `Asked for other services on ${d.name}.` : "A request is waiting already."); }
         catch (error) { toast(error.message, true); }
-      }, { class: "slim" }) },
+      }, { class: "slim", "aria-label": `Mutate ${d.name}` }) },
     ], await api.get("/deckies"), "No deckies are written down yet; the worker reconciler does that."));
   }
   await Promise.all([refresh(), estate()]);

@@ -17,9 +17,7 @@ export async function show(place, [campaign]) {
     const data = await api.get("/graph", { campaign });
     lead.textContent = `${many(data.campaigns.length, "campaign", "campaigns")}, ${many(data.identities.length, "identity", "identities")}`
       + (data.left_out ? `; ${data.left_out} older ones are not drawn.` : ".");
-    const focused = document.activeElement?.getAttribute?.("href");
     fill(drawing, draw(data));
-    if (focused && drawing.querySelector(`a[href="${CSS.escape(focused)}"]`)) drawing.querySelector(`a[href="${CSS.escape(focused)}"]`).focus();
   }
   await refresh();
   const changed = ({ detail }) => { if (detail.includes("identities") || detail.includes("campaigns")) refresh().catch(() => {}); };

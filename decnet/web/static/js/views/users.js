@@ -5,17 +5,17 @@ const password = (props) => h("input", { type: "password", minLength: 12, maxLen
 
 export async function show(place) {
   const list = h("div");
-  const act = (text, work) => button(text, async () => {
+  const act = (text, whom, work) => button(text, async () => {
     try { await work(); await draw(); } catch (error) { toast(error.message, true); }
-  }, { class: "slim" });
+  }, { class: "slim", "aria-label": `${text}: ${whom.username}` });
   async function draw() {
     const path = (u) => `/users/${api.segment(u.uuid)}`;
     fill(list, table([
       { label: "User", cell: (u) => u.username }, { label: "Role", cell: (u) => badge(u.role, u.role === "admin" ? "warn" : "") },
       { label: "Password", cell: (u) => u.must_change_password ? "to be changed" : "" },
       { label: "", cell: (u) => h("span", { class: "row" },
-        act(u.role === "admin" ? "Make viewer" : "Make admin", () => api.call("PATCH", path(u), { role: u.role === "admin" ? "viewer" : "admin" })),
-        act("Remove", async () => { if (confirm(`Remove ${u.username}?`)) await api.call("DELETE", path(u)); })) },
+        act(u.role === "admin" ? "Make viewer" : "Make admin", u, () => api.call("PATCH", path(u), { role: u.role === "admin" ? "viewer" : "admin" })),
+        act("Remove", u, async () => { if (confirm(`Remove ${u.username}?`)) await api.call("DELETE", path(u)); })) },
     ], await api.get("/users")));
   }
   const name = h("input", { required: true, maxLength: 64 }), first = password({}), role = h("select", {}, h("option", {}, "viewer"), h("option", {}, "admin"));

@@ -2,6 +2,7 @@ import * as api from "../api.js";
 import { address, button, fill, h, mono, svg, tr, when } from "../dom.js";
 
 const SHOWN_MOST = 200;
+const SPANS = [["hour", 3600, 60], ["24 hours", 86400, 96], ["7 days", 604800, 84]]; // name, seconds, bars
 const DETAIL = ["principal", "secret_printable", "command", "method", "path", "user_agent", "outcome", "query"];
 
 export const detail = (row) => DETAIL.filter((k) => row.fields?.[k])
@@ -18,6 +19,10 @@ export const columns = [
 export async function show(place) {
   const stats = h("div", { class: "stats" }), chart = h("div", { class: "panel" });
   const filter = h("input", { type: "search", placeholder: "Filter: address, service, text …", "aria-label": "Filter", class: "grow", oninput: draw });
+  const span = h("select", { "aria-label": "Time shown", onchange: () => count().catch(() => {}) },
+    SPANS.map(([name], at) => h("option", { value: at, selected: at === 1 }, `the last ${name}`)));
+  const bars = h("div"), sum = h("span", { class: "dim small" });
+  fill(chart, h("div", { class: "row small" }, span, sum), bars);
   let paused = false;
   const pause = button("Pause", () => { paused = !paused; pause.textContent = paused ? "Go on" : "Pause"; pause.ariaPressed = paused; draw(); });
   const body = h("tbody"), none = h("p", { class: "empty" }, "No visits yet. Try: ssh -p 2222 root@ this machine.");
@@ -42,14 +47,19 @@ export async function show(place) {
     if (body.childElementCount > SHOWN_MOST) body.lastElementChild.remove();
     none.hidden = true;
   }
+  function histogram() {
+    const [, seconds, buckets] = SPANS[span.value];
+    return api.get("/logs/histogram", { buckets, since: new Date(Date.now() - 1000 * seconds).toISOString() });
+  }
   async function count() {
-    const [s, hist] = await Promise.all([api.get("/stats"), api.get("/logs/histogram", { buckets: 96 })]);
+    const [s, hist] = await Promise.all([api.get("/stats"), histogram()]);
     const tile = (n, text, href) => h("a", { class: "stat", href }, h("b", {}, n.toLocaleString()), h("span", {}, text));
     fill(stats, tile(s.events, "events", "#/visits"), tile(s.events_24h, "in 24 h", "#/visits"),
       tile(s.attackers, "attackers", "#/attackers"), tile(s.credentials, "credentials", "#/credentials"),
       tile(s.sessions, "sessions", "#/sessions"), tile(s.techniques, "techniques", "#/attack"),
       tile(s.canary_triggers, "canary rings", "#/canaries"));
-    fill(chart, h("div", { class: "dim small" }, `The last 24 hours, ${hist.total.toLocaleString()} events`), bars(hist));
+    sum.textContent = `${hist.total.toLocaleString()} events`;
+    fill(bars, drawBars(hist));
   }
   draw();
   api.events.addEventListener("log", arrived);
@@ -58,13 +68,13 @@ export async function show(place) {
   return () => { clearInterval(timer); api.events.removeEventListener("log", arrived); };
 }
 
-function bars(hist) {
+function drawBars(hist) {
   const most = Math.max(1, ...hist.data.map((b) => b.count)), n = hist.data.length;
-  const drawing = svg("svg", { viewBox: `0 0 ${n * 10} 100`, preserveAspectRatio: "none", class: "histogram", role: "img", "aria-label": `Events in the last 24 hours; at most ${most} in a quarter of an hour` });
+  const drawing = svg("svg", { viewBox: `0 0 ${n * 10} 100`, preserveAspectRatio: "none", class: "histogram", role: "img", "aria-label": `Events over time; at most ${most} in ${Math.round(hist.seconds / 60)} min` });
   hist.data.forEach((bucket, at) => {
     const height = bucket.count ? Math.max(3, 100 * bucket.count / most) : 0.6;
     drawing.append(svg("rect", { x: at * 10 + 1, y: 100 - height, width: 8, height },
-      svg("title", {}, `${new Date(bucket.start).toLocaleTimeString()}: ${bucket.count}`)));
+      svg("title", {}, `${new Date(bucket.start).toLocaleString()}: ${bucket.count}`)));
   });
   return drawing;
 }

@@ -4,11 +4,11 @@ import { badge, button, fill, h, mono, table, toast, when } from "../dom.js";
 export async function show(place) {
   const list = h("div"), log = h("div");
   const state = (w) => !w.enabled ? badge("off") : w.auto_disabled_at ? badge("disabled by failures", "bad") : badge("delivers", "good");
-  const act = (text, work) => button(text, async (event) => {
+  const act = (text, w, work) => button(text, async (event) => {
     event.target.disabled = true;
     try { await work(); await draw(); } catch (error) { toast(error.message, true); }
     event.target.disabled = false;
-  }, { class: "slim" });
+  }, { class: "slim", "aria-label": `${text}: ${w.name}` });
   async function draw() {
     const path = (w, tail = "") => `/webhooks/${api.segment(w.uuid)}${tail}`;
     fill(list, table([
@@ -16,7 +16,7 @@ export async function show(place) {
       { label: "Topics", cell: (w) => mono(w.topic_patterns.join(" ")) }, { label: "Delivered", num: true, cell: (w) => w.delivered_count },
       { label: "Dropped", num: true, cell: (w) => w.dropped_count }, { label: "Last error", cell: (w) => w.last_error },
       { label: "", cell: (w) => h("span", { class: "row" },
-        act("Log", async () => {
+        act("Log", w, async () => {
           const rows = await api.get(path(w, "/deliveries"));
           fill(log, h("h2", {}, `Deliveries to ${w.name}`), table([
             { label: "Time", cell: (d) => when(d.at) }, { label: "Outcome", cell: (d) => badge(d.outcome, d.outcome === "delivered" ? "good" : "bad") },
@@ -24,10 +24,10 @@ export async function show(place) {
             { label: "ms", num: true, cell: (d) => d.duration_ms.toFixed(0) }, { label: "Topic", cell: (d) => mono(d.topic) }, { label: "Error", cell: (d) => d.error }], rows, "None yet."));
         }),
         api.isAdmin() && [
-          act("Test", async () => { const t = await api.post(path(w, "/test")); toast(t.ok ? `${w.name} answered ${t.status} in ${Math.round(t.seconds * 1000)} ms` : `${w.name}: ${t.error}`, !t.ok); }),
-          act(w.enabled && !w.auto_disabled_at ? "Switch off" : "Enable", () => api.call("PATCH", path(w), { enabled: !(w.enabled && !w.auto_disabled_at) })),
-          act("Replay dead", async () => { const r = await api.post(path(w, "/replay")); toast(`${r.count} events wait for delivery.`); }),
-          act("Remove", async () => { if (confirm(`Remove ${w.name}, with its queue and log?`)) await api.call("DELETE", path(w)); }),
+          act("Test", w, async () => { const t = await api.post(path(w, "/test")); toast(t.ok ? `${w.name} answered ${t.status} in ${Math.round(t.seconds * 1000)} ms` : `${w.name}: ${t.error}`, !t.ok); }),
+          act(w.enabled && !w.auto_disabled_at ? "Switch off" : "Enable", w, () => api.call("PATCH", path(w), { enabled: !(w.enabled && !w.auto_disabled_at) })),
+          act("Replay dead", w, async () => { const r = await api.post(path(w, "/replay")); toast(`${r.count} events wait for delivery.`); }),
+          act("Remove", w, async () => { if (confirm(`Remove ${w.name}, with its queue and log?`)) await api.call("DELETE", path(w)); }),
         ]) },
     ], await api.get("/webhooks"), "Nobody is told yet."));
   }
