@@ -29,6 +29,7 @@ from decnet.bus.subscription import Event
 from decnet.health import BEAT_SECONDS, Pulse
 from decnet.settings import Settings
 from decnet.wake import Stopping, Wake
+from zygote import sockets
 from zygote.errors import ZygoteError
 from zygote.memory import Settler
 from zygote.notify import notify, watchdog_interval
@@ -100,6 +101,8 @@ class Context:
         """Tell the manager, and the bus, that the worker can do its job now."""
         self.is_ready.set()
         self._beat_due.set()
+        if self._notifies:
+            sockets.close_unused()  # of an address that the settings do not name any more
         # Said once, and not to be lost: not even where the manager is just being started again.
         self._tell(lambda: tell_ready(status, _MOMENT), tries=READY_TRIES)
 

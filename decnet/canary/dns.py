@@ -11,6 +11,7 @@ from dnslib import QTYPE, RCODE, RR, SOA, A, DNSHeader, DNSRecord  # type: ignor
 
 from decnet.canary.bell import Bell
 from decnet.canary.hit import slug_of_name
+from zygote import sockets
 
 QUERY_MOST = 1232
 """Bytes; more is no question that we answer."""
@@ -66,11 +67,18 @@ class Server(asyncio.DatagramProtocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A UDP socket.
+    """A UDP socket, non-blocking: of the process before this one, or a new one.
 
     Raises:
         OSError: taken, not allowed, no such address.
     """
+    name = f"udp-{host}-{port}".replace(":", ".")
+    sock = sockets.listener(name, lambda: _bind(host, port))
+    sock.setblocking(False)
+    return sock
+
+
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:

@@ -52,7 +52,7 @@ async def serve(
         yield doorman
     finally:
         server.close()
-        doorman.close_all()
+        await doorman.drain()
 
 
 class Visit:

@@ -7,12 +7,16 @@ So thousands of connections that say nothing cost each other their places, and n
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 CONNECTIONS_MOST = 512
+DRAIN_SECONDS = 1.0
+"""Enough for a request; a session of minutes is not waited for."""
+_LOOK = 0.01
 FDS_KEPT = 64
 """Descriptors that are not for visitors: database of keys, spool, bus, recordings, loop."""
 
@@ -55,6 +59,15 @@ class Doorman:
         """The visitor is gone. Safe to call twice."""
         self._silent.pop(visitor, None)
         self._talking.pop(visitor, None)
+
+    async def drain(self) -> None:
+        """The door is closed: who is inside may finish, for a moment, and is then shown out."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DRAIN_SECONDS
+        await asyncio.sleep(2 * _LOOK)  # those who were just let in come to be admitted
+        while len(self) and loop.time() < deadline:
+            await asyncio.sleep(_LOOK)
+        self.close_all()
 
     def close_all(self) -> None:
         """Show everybody out."""

@@ -15,6 +15,7 @@ from decnet.decoys.captures import Captures
 from decnet.decoys.doorman import Doorman
 from decnet.decoys.journal import Journal
 from decnet.decoys.looks import Look
+from zygote import sockets
 
 BACKLOG = 1024
 LENT_SECONDS = 75.0
@@ -51,13 +52,20 @@ class PortRefused(OSError):
 
 
 def listen(host: str, port: int, variable: str) -> socket.socket:
-    """A listening TCP socket, non-blocking.
+    """A listening TCP socket, non-blocking: of the process before this one, or a new one.
 
     Args:
         variable: the environment variable that says which port, for the error.
     Raises:
         PortRefused: taken, not allowed, or no such address.
     """
+    name = f"tcp-{host}-{port}".replace(":", ".")
+    sock = sockets.listener(name, lambda: _bind(host, port, variable))
+    sock.setblocking(False)
+    return sock
+
+
+def _bind(host: str, port: int, variable: str) -> socket.socket:
     try:
         found = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_PASSIVE

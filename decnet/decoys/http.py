@@ -55,7 +55,7 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
-        house.doorman.close_all()
+        await house.doorman.drain()
 
 
 class Visit:

@@ -74,7 +74,7 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
         yield
     finally:
         acceptor.close()
-        house.doorman.close_all()
+        await house.doorman.drain()
         # Each of them still has its session's end to tell.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -258,7 +258,7 @@ async def serve_visits(sock: socket.socket, house: House, make: Make) -> AsyncIt
         yield
     finally:
         server.close()
-        house.doorman.close_all()
+        await house.doorman.drain()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
             for task in late:

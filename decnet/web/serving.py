@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from decnet.context import Context, WorkerError
+from zygote import sockets
 
 HEAD_SECONDS = 15.0
 """How long a client may take to send a request's head, from connecting or from its first byte."""
@@ -64,13 +65,18 @@ class BoundedProtocol(H11Protocol):
 
 
 def listen(host: str, port: int, variable: str) -> socket.socket:
-    """A bound, listening TCP socket.
+    """A bound, listening TCP socket: of the process before this one, or a new one.
 
     Args:
         variable: the setting that chooses the port, for the error's hint.
     Raises:
         WorkerError: the port is taken or not allowed; names the variable that changes it.
     """
+    name = f"tcp-{host}-{port}".replace(":", ".")
+    return sockets.listener(name, lambda: _bind(host, port, variable))
+
+
+def _bind(host: str, port: int, variable: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -9,12 +9,20 @@ from collections.abc import AsyncIterator
 
 
 class Load:
-    """What the clients saw. `answers` by text; `failures` by what went wrong."""
+    """What the clients saw. `answers` by the start of their text; `failures` by what went wrong."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, path: str) -> None:
         self.port = port
+        self.path = path
         self.answers: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+
+    async def more(self, count: int = 20) -> None:
+        """Until so many answers have come from here on."""
+        wanted = self.answers.total() + count
+        async with asyncio.timeout(30):
+            while self.answers.total() < wanted:
+                await asyncio.sleep(0.01)
 
     async def seen(self, answer: str, more: int = 20) -> None:
         """Until `more` answers of this text have come from here on."""
@@ -29,23 +37,26 @@ class Load:
                 async with asyncio.timeout(20):
                     reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                     try:
-                        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-                        head = await reader.readuntil(b"\r\n\r\n")
-                        size = int(head.lower().partition(b"content-length:")[2].split()[0])
-                        body = (await reader.readexactly(size)).decode()
+                        head = f"GET {self.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                        writer.write(head.encode())
+                        data = await reader.read()
                     finally:
                         writer.close()
             except (OSError, TimeoutError, EOFError) as error:
                 self.failures[repr(error)] += 1
                 await asyncio.sleep(0.01)
             else:
-                self.answers[body] += 1
+                top, end, body = data.partition(b"\r\n\r\n")
+                if end and top.split()[1] == b"200":
+                    self.answers[body.decode(errors="replace")[:20]] += 1
+                else:
+                    self.failures[repr(top[:60])] += 1
 
 
 @contextlib.asynccontextmanager
-async def load(port: int, clients: int = 4) -> AsyncIterator[Load]:
+async def load(port: int, clients: int = 4, path: str = "/") -> AsyncIterator[Load]:
     """So many clients inside the block, each with one connection after the other."""
-    seen = Load(port)
+    seen = Load(port, path)
     tasks = [asyncio.create_task(seen._client()) for _ in range(clients)]
     try:
         yield seen
