@@ -79,6 +79,22 @@ def before_up() -> None:
     certificates()
 
 
+def cold() -> tuple[float, str] | None:
+    """What `make run` has measured in the background, once."""
+    import json
+
+    from decnet.settings import Settings
+
+    try:
+        found = json.loads((Settings.from_env().state_dir / "cold-cost.json").read_text())
+        if found.get("failed"):
+            return None
+        how = f"measured {found['date'][:10]}, {found['workers']} workers, Python {found['python']}"
+        return found["pss_kib"] + found["pagetables_kib"], how
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def ports(workers: Collection[str]) -> Iterator[Port]:
     """Where the workers of these names will listen."""
     from decnet.doctor.workers import wanted_ports
@@ -98,6 +114,7 @@ def main() -> int:
         extend=extend,
         before_up=before_up,
         ports=ports,
+        cold=cold,
     )
 
 

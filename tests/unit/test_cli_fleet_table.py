@@ -31,3 +31,21 @@ def test_branch_names_its_parent_where_a_worker_names_its_zygote() -> None:
 def test_json_has_the_parent_of_each_zygote() -> None:
     found = fleet_table.as_json(CENSUS)["zygotes"]
     assert {each["name"]: each["parent"] for each in found} == {"floor": "", "images": "floor"}
+
+
+def test_spark_shows_growth_and_no_ripples() -> None:
+    assert fleet_table.spark(()) == ""
+    assert fleet_table.spark((5000, 5100, 4990)) == "▁▁▁"
+    grown = fleet_table.spark((1000, 5000, 9000))
+    assert grown[0] == "▁" and grown[-1] == "█" and grown[0] < grown[1] < grown[2]
+    assert set(fleet_table.spark((0, 9000), "_.-=+*#@")) == {"_", "@"}
+
+
+def test_top_can_sort_by_each_of_its_columns() -> None:
+    from zygote.cli.top_view import ORDER, SORTS
+
+    titles = {"cpu%" if name == "cpu" else name for name in ORDER} - {"fleet"}
+    assert {column.title.lower() for column in fleet_table.TOP} - {"cpu"} == titles
+    line = fleet_table.Line("worker", "x", "ready", Row(None))
+    for name in set(ORDER) - {"fleet"}:
+        SORTS[name](line)

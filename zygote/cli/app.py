@@ -95,6 +95,7 @@ def drive(
     extend: Callable[[App], None] | None = None,
     before_up: Callable[[], None] | None = None,
     ports: Callable[[Collection[str]], Iterable[Port]] | None = None,
+    cold: Callable[[], tuple[float, str] | None] | None = None,
     words: Sequence[str] | None = None,
 ) -> int:
     """Run one command line to its end; returns the exit code. Errors are reported here.
@@ -105,12 +106,14 @@ def drive(
         default_fleet: the fleet file where --fleet names none.
         extend: adds commands.
         before_up: called before `up` starts a manager (a database to migrate); may raise.
+        cold: tells `top` what the workers cost as cold processes, if that was ever measured: KiB,
+            and when and how.
         ports: tells `check` which ports the workers of these names will listen on.
         words: the command line; default: that of this process.
     """
     current.program, current.version = program, version
     current.default_fleet, current.before_up = default_fleet, before_up
-    current.ports = ports
+    current.ports, current.cold = ports, cold
     ground.hold_standard_streams()
     ground.speak_any_encoding()
     try:

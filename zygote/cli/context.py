@@ -23,6 +23,7 @@ class Context:
         runtime: of --runtime-dir, or None.
         before_up: what a tenant does before its manager is started.
         ports: which ports a tenant's workers will listen on, from their names.
+        cold: what a tenant's workers cost as cold processes: KiB, and how that was found out.
         json: the answer, an error included, is wanted as JSON.
     """
 
@@ -41,6 +42,7 @@ class Context:
         self.version = ""
         self.json = False
         self.before_up: Callable[[], None] | None = None
+        self.cold: Callable[[], tuple[float, str] | None] | None = None
         self.ports: Callable[[Collection[str]], Iterable[Port]] | None = None
 
     def fleet_file(self) -> Path:

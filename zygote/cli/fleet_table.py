@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zygote.cli import layouts, render
@@ -23,6 +23,7 @@ class Line:
     Attributes:
         kind: worker, zygote, blanks (all of a zygote's), manager or total.
         percent: of one CPU, since the last look; None: not known.
+        history: private memory at the last looks, KiB, the newest last.
         zygote: what it is a copy of: a worker's zygote, a branch's parent.
         outdated: it is older than the code on disk.
     """
@@ -36,6 +37,7 @@ class Line:
     percent: float | None = None
     zygote: str = ""
     outdated: bool = False
+    history: tuple[int, ...] = ()
 
 
 def note(census: Census) -> str:
@@ -168,7 +170,46 @@ GENERATION = Column(
 )  # fmt: skip
 
 PS = (NAME, STATE, READY, PID, AGE, RESTARTS, *MEMORY, CPU, LIMIT, ZYGOTE, GENERATION, RECYCLES)
+HISTORY_LENGTH = 12
+"""Looks that `top` remembers."""
+_BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
+_LEAST_KIB = 1024
+"""Less than this up and down is no more than a ripple."""
+
+
+def spark(history: tuple[int, ...], bars: str = _BARS) -> str:
+    """A line of bars: from the least that was seen, to the most, or to a MB above it."""
+    if not history:
+        return ""
+    low = min(history)
+    span = max(max(history) - low, _LEAST_KIB)
+    return "".join(bars[min(len(bars) - 1, (kib - low) * len(bars) // (span + 1))]
+                   for kib in history)  # fmt: skip
+
+
+def _history(bars: str) -> Column:
+    return Column("HISTORY", lambda line: spark(line.history, bars), style=lambda _: "cyan")
+
+
 TOP = (NAME, STATE, PID, AGE, RESTARTS, *MEMORY, PERCENT, CPU, LIMIT, ZYGOTE, GENERATION)
+"""In a pipe; on a terminal `fit_for_top`."""
+
+
+_LAST = {"HISTORY": 3, "PSS": 2, "CPU%": 1}
+"""What goes last on a narrow terminal."""
+
+
+def fit_for_top(encoding: str) -> tuple[Column, ...]:
+    """The columns of `top` on a terminal: with each worker's history behind its private memory."""
+    bars = _BARS if encoding.lower().startswith("utf") else _PLAIN_BARS
+    found = []
+    for column in TOP:
+        found.append(replace(column, drop=_LAST.get(column.title, column.drop and column.drop + 3)))
+        if column.title == "USS":
+            found.append(replace(_history(bars), drop=_LAST["HISTORY"]))
+    return tuple(found)
+
+
 WIDE = (
     *PS,
     Column("PPID", lambda line: str(line.row.ppid or ""), right=True),

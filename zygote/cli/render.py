@@ -110,9 +110,18 @@ def fitting(columns: Sequence[Column], records: Sequence[Any], width: int) -> li
 
 
 def rich_table(
-    columns: Sequence[Column], records: Sequence[Any], width: int, *, note: str = ""
+    columns: Sequence[Column],
+    records: Sequence[Any],
+    width: int,
+    *,
+    note: str = "",
+    marked: Callable[[Any], bool] | None = None,
 ) -> Table:
-    """The same for a terminal; what was left out is named below."""
+    """The same for a terminal; what was left out is named below.
+
+    Args:
+        marked: tells which record is shown in reverse.
+    """
     from rich.table import Table
     from rich.text import Text
 
@@ -134,7 +143,8 @@ def rich_table(
             *(
                 Text(column.cell(record), style=column.style(record) if column.style else "")
                 for column in kept
-            )
+            ),
+            style="reverse" if marked and marked(record) else None,
         )
     return table
 

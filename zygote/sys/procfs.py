@@ -106,6 +106,14 @@ class Resident:
     pagetables_kib: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Resident memory by kind, in KiB; pages that are shared after a fork are counted whole."""
+
+    anon_kib: int
+    file_kib: int
+
+
 def read_stat(pid: int) -> Stat | None:
     """/proc/PID/stat; None if there is no such process."""
     raw = _read(pid, "stat")
@@ -164,6 +172,14 @@ def read_resident(pid: int) -> Resident | None:
     if "VmPTE" not in kib:
         return None
     return Resident(int(statm.split()[1]) * _PAGE_KIB, kib["VmPTE"])
+
+
+def read_kinds(pid: int) -> Kinds | None:
+    """RssAnon and RssFile, which need no permission; None if there is no such process."""
+    kib = _kib(_read(pid, "status") or b"")
+    if "RssAnon" not in kib:
+        return None
+    return Kinds(kib["RssAnon"], kib.get("RssFile", 0) + kib.get("RssShmem", 0))
 
 
 def read_children(pid: int) -> tuple[int, ...] | None:
