@@ -5,11 +5,15 @@
 The whole honeypot fleet runs while scripted attackers visit its decoys. A plan from the seed kills
 the manager (started again by this program, as systemd would), zygotes, the bus, workers and
 decoys, by SIGKILL, SIGSEGV and SIGBUS, some in pairs within milliseconds; in between it stops
-processes for a while, takes their descriptors, floods the control socket, locks the database and
-fills the disk. The same seed is the same plan; how the processes race is the machine's.
+processes for a while, takes their descriptors, floods the control socket, locks the database,
+fills the disk and, in a delegated cgroup v2, lets a worker eat beyond its limit. The same seed
+is the same plan; how the processes race is the machine's.
 
-    kills       by target
+    kills       by target; the hogs that ate are counted apart
     collateral  processes that died without having been hit, and restarts that no kill explains
+    recycled    workers that were replaced in good order because of max_private: the last one of a
+                zygote that was killed has the whole floor as its own
+    hog_ends    how hogs ended; all should be oom_killed
     lost        deeds that a decoy had answered, and that are not in the database
     doubled     rows beyond the first for a deed, and profiles that count more events than there are
     ghosts      processes that nobody answers for, at the end
@@ -37,7 +41,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.support import chaos_blows, chaos_watch
+from benchmarks.support import chaos_blows, chaos_hog, chaos_watch
 from benchmarks.support.chaos_blows import Blow, Dealer
 from benchmarks.support.chaos_report import (
     WHERE,
@@ -57,12 +61,16 @@ from decnet.load.outcome import Watcher, last_log_id, read_stored, settled
 from decnet.run.__main__ import FLEET, surroundings
 from decnet.run.prepare import prepare
 from decnet.settings import Settings
+from zygote.sys.cgroupfs import Group, group_of
 
 DISK_MB = 256
+WANTED = ("memory", "pids", "cpu")
 OPEN_MOST = 10
 """Processes that may be down at once before the next blow waits."""
 CROWD_SECONDS = 60.0
 SETTLE_SECONDS = 180.0
+BAKE_SECONDS = 600.0
+"""More, for whole bakes: of three zygotes, one after the other, on a machine that is busy."""
 
 
 def say(line: str) -> None:
@@ -77,16 +85,17 @@ async def chaos(given: argparse.Namespace, disk: Path | None) -> dict[str, Any]:
     prepare()
     runtime = Path(os.environ["ZYGOTE_RUNTIME_DIR"])
     fleet = settings.state_dir.parent / "fleet.toml"
-    fleet.write_text(fleet_text(given.quick_bake))
+    ground = find_ground()
+    fleet.write_text(fleet_text(given.quick_bake, hog=ground is not None))
     argv = [*chaos_watch.python(), "--fleet", str(fleet), "--runtime-dir", str(runtime)]
-    keeper = Keeper(argv, dict(os.environ), runtime.parent / "manager.log")
+    keeper = Keeper(argv, dict(os.environ), runtime.parent / "manager.log", ground)
     say("starting the fleet …")
     keeper.start()
     await keeper.answer()
     watch = Watch(keeper, runtime / "control.sock")
     watching = asyncio.create_task(watch.run())
     try:
-        await until(lambda: watch.settled, "the fleet is not ready")
+        await until(lambda: watch.settled, "the fleet is not ready", patience(given))
         return await strike(given, settings, watch, disk)
     finally:
         watching.cancel()
@@ -100,7 +109,9 @@ async def strike(
 ) -> dict[str, Any]:
     """All blows, with a crowd about; then the counts."""
     assert settings.db_file
-    faults = [f for f in chaos_blows.FAULTS if f != "disk" or disk] if given.faults else []
+    cannot = set() if disk else {"disk"}
+    cannot |= set() if hungry(watch) else {"hog"}
+    faults = [fault for fault in chaos_blows.FAULTS if fault not in cannot] if given.faults else []
     blows = chaos_blows.plan(given.seed, given.kills, names_of(watch), faults)
     fds = {name: count_fds(w.pid or 0) for name, w in watch.workers.items()}
     fds["manager"] = count_fds(watch.keeper.pid)
@@ -114,13 +125,13 @@ async def strike(
         crowd = asyncio.create_task(visit(found, settings.decoy_host, given, stopped))
         dealer = Dealer(watch, settings.db_file, disk)
         diary: Diary = []
-        counts = await deal_all(blows, dealer, watch, given.kills, diary)
+        counts = await deal_all(blows, dealer, watch, given, diary)
         took = time.monotonic() - began
         stopped.set()
         tally = await crowd
         say(f"{len(watch.hits)} kills in {took:.0f} s; waiting until all is well …")
         with contextlib.suppress(TimeoutError):
-            await until(lambda: watch.settled, "not everybody is back")
+            await until(lambda: watch.settled, "not everybody is back", patience(given))
         outcome = await settled(database, tally, watcher, SETTLE_SECONDS)
         lost = lost_deeds(tally, set((await read_stored(database)).marks), diary)
         await asyncio.sleep(2)
@@ -133,7 +144,7 @@ async def strike(
     watch.ending = True
     in_time = await watch.keeper.stop()
     left += after_stop(watch) + ([] if in_time else ["the manager did not stop in time"])
-    said = report(given, watch, outcome, counts, took, ghosts, left, faults)
+    said = report(given, watch, outcome, counts, took, ghosts, left, faults, dealer.hog_ends)
     return said | {"lost_deeds": lost}
 
 
@@ -155,15 +166,16 @@ async def visit(
 
 
 async def deal_all(
-    blows: list[Blow], dealer: Dealer, watch: Watch, kills: int, diary: Diary
+    blows: list[Blow], dealer: Dealer, watch: Watch, given: argparse.Namespace, diary: Diary
 ) -> Counter[str]:
     """Deal the blows, the next as soon as its victims are there; blows by kind."""
     counts: Counter[str] = Counter()
     waiting, dealt, told = list(blows), 0, 0
+    kills, most = given.kills, patience(given)
     while waiting:
         if len(watch.down()) >= OPEN_MOST:
             try:
-                await until(lambda: len(watch.down()) < OPEN_MOST, "too many stay down")
+                await until(lambda: len(watch.down()) < OPEN_MOST, "too many stay down", most)
             except TimeoutError:
                 break
         # In the plan's order, but for those whose victim is just not there.
@@ -206,13 +218,48 @@ def names_of(watch: Watch) -> dict[str, list[str]]:
     return {kind: sorted(found) for kind, found in names.items()}
 
 
-def fleet_text(quick_bake: bool) -> str:
+def patience(given: argparse.Namespace) -> float:
+    """Seconds that a recovery may take."""
+    return SETTLE_SECONDS if given.quick_bake else BAKE_SECONDS
+
+
+def hungry(watch: Watch) -> bool:
+    """Whether there is a hog, and a limit that will stop it."""
+    hog = watch.workers.get(chaos_blows.HOG)
+    return hog is not None and hog.limits_enforced
+
+
+def fleet_text(quick_bake: bool, hog: bool) -> str:
     """The shipped fleet, which never gives up on a worker."""
     text = FLEET.read_text().replace("[defaults]\n", "[defaults]\nstart_limit = 0\n")
-    if quick_bake:
-        for name in ("floor", "decoy", "packet"):
-            text = text.replace(f"[zygote.{name}]\n", f'[zygote.{name}]\nbake = ["freeze"]\n')
-    return text
+    for name in ("floor", "decoy", "packet"):
+        table = f"[zygote.{name}]\n"
+        more = 'bake = ["freeze"]\n' if quick_bake else f'bake_timeout = "{BAKE_SECONDS:g}s"\n'
+        text = text.replace(table, table + more)
+    return text + HOG_TABLE.format(Path(chaos_hog.__file__)) if hog else text
+
+
+HOG_TABLE = """
+[worker.hog]
+run = "{}"
+type = "notify"
+memory_max = "48M"
+max_private = "infinity"
+"""
+
+
+def find_ground() -> Path | None:
+    """Our own cgroup, if it is v2 and ours; emptied of us, so that it can give limits."""
+    ours = group_of("self")
+    if ours is None or not ours.controllers() >= set(WANTED) or not ours.is_delegated():
+        return None
+    home = Group(ours.path / "chaos-home")
+    home.path.mkdir(exist_ok=True)
+    for pid in ours.pids():
+        home.take_in(pid)
+    for name in WANTED:
+        ours.give(name)
+    return ours.path
 
 
 @contextlib.contextmanager

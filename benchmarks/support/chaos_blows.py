@@ -1,7 +1,8 @@
 """The blows: which, to whom, in which order, from a seed; and how each is dealt.
 
-A *kill* ends a process; the other faults (a pause, no descriptors, a locked database, a full disk,
-a client that floods) end nobody, and whoever dies of one is collateral.
+A *kill* ends a process; a *hog* ends by its own hunger, at its memory limit. The other faults (a
+pause, no descriptors, a locked database, a full disk, a client that floods) end nobody, and whoever
+dies of one is collateral.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import resource
 import signal
 import socket
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,10 @@ TOGETHER = 0.12
 """Part of the kills that come in pairs, within milliseconds of each other."""
 FAULT_EVERY = 12
 """One of the other faults for so many kills."""
-FAULTS = ("pause", "pause", "fds", "flood", "locked", "disk")
+FAULTS = ("pause", "pause", "fds", "flood", "hog", "locked", "disk")
+HOG = "hog"
+"""The worker that eats when it gets SIGUSR1, see `chaos_hog.py`."""
+HOG_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def plan(seed: int, kills: int, names: dict[str, list[str]], faults: Sequence[st
 def _fault(what: str, names: dict[str, list[str]], chance: random.Random) -> Blow:
     kind = chance.choice(tuple(SHARES))
     victim = chance.choice(names[kind])
-    victims = {"pause": (victim,), "fds": (victim,)}.get(what, ())
+    victims = {"pause": (victim,), "fds": (victim,), "hog": (HOG,)}.get(what, ())
     return Blow(what, victims, pause=chance.uniform(0.1, 0.4), length=chance.uniform(0.5, 2.5))
 
 
@@ -99,6 +104,7 @@ class Dealer:
         self._watch = watch
         self._database = database
         self._disk = disk
+        self.hog_ends: Counter[str] = Counter()
 
     def find(self, name: str) -> Process | None:
         """The live process of that name that has not been hit."""
@@ -121,6 +127,9 @@ class Dealer:
         elif blow.what == "fds":
             for target in targets:
                 await self._starve(target, blow.length)
+        elif blow.what == "hog":
+            for target in targets:
+                await self._feed(target)
         elif blow.what == "flood":
             await self._flood(blow.length)
         elif blow.what == "locked":
@@ -138,6 +147,19 @@ class Dealer:
         # Noted first: the death may be seen before we are back from the call.
         self._watch.hit(target.name, target.kind, target.pid)
         signal.pidfd_send_signal(target.pidfd, number)
+
+    async def _feed(self, target: Process) -> None:
+        """Let it eat until the kernel ends it; how it ended goes into `hog_ends`."""
+        self._watch.hit(target.name, HOG, target.pid)
+        signal.pidfd_send_signal(target.pidfd, signal.SIGUSR1)
+        until = asyncio.get_running_loop().time() + HOG_SECONDS
+        while asyncio.get_running_loop().time() < until:
+            worker = self._watch.workers.get(target.name)
+            if worker and worker.pid != target.pid and worker.last_end:
+                self.hog_ends[worker.last_end] += 1
+                return
+            await asyncio.sleep(0.05)
+        self.hog_ends["not at all"] += 1
 
     async def _pause(self, target: Process, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after a while."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,11 +64,14 @@ class Keeper:
     Args:
         argv, env: of the manager.
         log: its output goes there.
+        ground: a delegated cgroup that gives its controllers; each manager starts in a fresh group
+            below it, as a unit's does. None: in ours.
     """
 
     argv: list[str]
     env: dict[str, str]
     log: Path
+    ground: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     exits: list[int] = field(default_factory=list)
@@ -78,7 +82,7 @@ class Keeper:
         ready, theirs = os.pipe()
         with open(self.log, "ab") as output:
             self.process = subprocess.Popen(
-                [*self.argv, "--ready-fd", str(theirs)],
+                [*self._prefix(), *self.argv, "--ready-fd", str(theirs)],
                 env=self.env, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 pass_fds=(theirs,), process_group=0,
             )  # fmt: skip
@@ -99,6 +103,18 @@ class Keeper:
                 self.start()
 
         loop.add_reader(pidfd, ended)
+
+    def _prefix(self) -> list[str]:
+        if self.ground is None:
+            return []
+        group = self.ground / f"chaos-{self.starts + 1}"
+        group.mkdir()
+        return ["/bin/sh", "-c", f'echo 0 >{group}/cgroup.procs && exec "$@"', "sh"]
+
+    def recycled(self) -> set[int]:
+        """Pids of workers that managers replaced because of their private memory."""
+        found = re.findall(r"\bpid=(\d+) event=recycling\b", self.log.read_text(errors="replace"))
+        return {int(pid) for pid in found}
 
     @property
     def pid(self) -> int:
@@ -147,7 +163,8 @@ class Watch:
         self.zygotes: dict[str, tuple[str, int]] = {}
         """Name -> state and pid."""
         self.hits: list[Hit] = []
-        self.collateral: list[str] = []
+        self.strays: list[tuple[int, str]] = []
+        """Pid and what is known, of those who died unhit: collateral, unless they were recycled."""
         self.went_along = 0
         """Zygotes that ended with their manager: they serve nobody but it (ARCHITECTURE.md)."""
         self.ending = False
@@ -176,6 +193,12 @@ class Watch:
     def down(self) -> list[str]:
         """Whoever was hit and is not back."""
         return [hit.name for hit in self._open.values()]
+
+    @property
+    def collateral(self) -> list[str]:
+        """Who died without having been hit, those aside whom the manager recycled."""
+        recycled = self.keeper.recycled()
+        return [text for pid, text in self.strays if pid not in recycled]
 
     @property
     def settled(self) -> bool:
@@ -247,7 +270,9 @@ class Watch:
             self.went_along += 1
         else:
             busy = ", ".join(self.down()) or "nothing"
-            self.collateral.append(f"{process.name} (pid {process.pid}) died while {busy} was down")
+            self.strays.append(
+                (process.pid, f"{process.name} (pid {process.pid}) died while {busy} was down")
+            )
 
     def _back(self, name: str, pid: int) -> None:
         """It is ready, under this pid: whoever of that name was hit under another has recovered."""
