@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 from decnet.decoys.catalogue import KINDS, port_of
 from zygote.errors import ZygoteError
@@ -88,12 +89,16 @@ class Settings:
         read = Reader(os.environ if env is None else env)
         state = read.path("STATE_DIR", _default_state_dir(read.env))
         run_dir = Path(read.env.get("ZYGOTE_RUNTIME_DIR") or state).absolute()
-        log_file = read.path("INGEST_LOG_FILE", state / "decnet.log")
+        log_file = read.path("INGEST_LOG_FILE", inner(state, "log") / "decnet.log")
         settings = cls(
             state_dir=state,
             run_dir=run_dir,
-            db_url=async_url(read.text("DB_URL", f"sqlite+aiosqlite:///{state}/decnet.db")),
-            bus_socket=read.path("BUS_SOCKET", run_dir / "bus.sock"),
+            db_url=_with_password(
+                async_url(
+                    read.text("DB_URL", f"sqlite+aiosqlite:///{inner(state, 'db')}/decnet.db")
+                )
+            ),
+            bus_socket=read.path("BUS_SOCKET", inner(run_dir, "bus") / "bus.sock"),
             spool_dir=read.path("SPOOL_DIR", state / "spool"),
             log_file=log_file,
             json_file=log_file.with_suffix(".json"),
@@ -161,13 +166,50 @@ class Settings:
 
     @cached_property
     def jwt_secret(self) -> str:
-        """Key of the API's tokens: DECNET_JWT_SECRET, else made once in STATE/jwt-secret."""
-        return self._jwt_secret or secret_file(self.state_dir / "jwt-secret")
+        """Key of the API's tokens.
+
+        DECNET_JWT_SECRET, else the credential `jwt-secret`, else made once in STATE/jwt-secret.
+        """
+        return self._jwt_secret or _secret("jwt-secret", self.state_dir, 32)
 
     @property
     def admin_password(self) -> str:
-        """First password of `admin_user`: DECNET_ADMIN_PASSWORD, else STATE/admin-password."""
-        return self._admin_password or secret_file(self.state_dir / "admin-password", 18)
+        """First password of `admin_user`.
+
+        DECNET_ADMIN_PASSWORD, else the credential `admin-password`, else STATE/admin-password.
+        """
+        return self._admin_password or _secret("admin-password", self.state_dir, 18)
+
+
+def inner(folder: Path, name: str) -> Path:
+    """A folder for one kind of file, where `decnetctl up` has made it; else the folder itself.
+
+    With folders of their own, workers can be shut in: see `decnet.run.arrange`.
+    """
+    place = folder / name
+    return place if place.is_dir() else folder
+
+
+def credential(name: str) -> Path | None:
+    """A file that the manager gave to this worker alone: `credentials` of the fleet file."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    path = Path(folder, name) if folder else None
+    return path if path is not None and path.exists() else None
+
+
+def _secret(name: str, state: Path, random_bytes: int) -> str:
+    given = credential(name)
+    return _read_secret(given) if given else secret_file(state / name, random_bytes)
+
+
+def _with_password(url: str) -> str:
+    """A database's URL with the password of the credential `db-password`, if it has none."""
+    scheme, _, rest = url.partition("://")
+    user, at, place = rest.partition("@")
+    given = credential("db-password")
+    if given is None or not at or ":" in user or scheme.startswith("sqlite"):
+        return url
+    return f"{scheme}://{user}:{quote(_read_secret(given), safe='')}@{place}"
 
 
 def secret_file(path: Path, random_bytes: int = 32) -> str:

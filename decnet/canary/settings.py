@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from decnet.settings import Reader, SettingsError
+from decnet.settings import Reader, SettingsError, inner
 
 _ZONE = re.compile(r"(?=.{1,190}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+", re.ASCII)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -79,6 +79,6 @@ class CanarySettings:
             dns_port=read.port("CANARY_DNS_PORT", 5353),
             dns_answer=answer,
             trusted_proxies=proxies,
-            journal=state_dir / "canary-hits.jsonl",
+            journal=inner(state_dir, "canary") / "canary-hits.jsonl",
             journal_most=read.number("CANARY_JOURNAL_MAX", 64 << 20, 1 << 10, 1 << 40),
         )

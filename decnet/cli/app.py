@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from decnet.run.variables import variables
 from zygote import __version__
 from zygote.cli.app import drive
 
@@ -73,10 +74,9 @@ def extend(app: App) -> None:
 
 def before_up() -> None:
     """What a fleet needs before its manager starts: its database, and its certificates."""
-    from decnet.run.prepare import certificates, migrate
+    from decnet.run.prepare import prepare
 
-    migrate()
-    certificates()
+    prepare()
 
 
 def cold() -> tuple[float, str] | None:
@@ -106,6 +106,7 @@ def ports(workers: Collection[str]) -> Iterator[Port]:
 def main() -> int:
     """The command `decnetctl`, also called `decnet`; returns its exit code."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.update(variables(os.environ))
     called = Path(sys.argv[0]).name
     return drive(
         called if called == "decnet" else "decnetctl",

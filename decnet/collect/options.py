@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from decnet.settings import Reader, Settings, SettingsError
+from decnet.settings import Reader, Settings, SettingsError, inner
 
 SOCKET_NAME = "collect.sock"
 
@@ -41,7 +41,11 @@ class CollectOptions:
                 )
         if named.lower() == "off":
             return cls(None, files)
-        return cls(read.path("COLLECT_SOCKET", settings.run_dir / SOCKET_NAME), files, bool(named))
+        return cls(
+            read.path("COLLECT_SOCKET", inner(settings.run_dir, "collect") / SOCKET_NAME),
+            files,
+            bool(named),
+        )
 
     @property
     def stream_socket(self) -> Path | None:

@@ -34,6 +34,8 @@ class House:
     doorman: Doorman
     look: Look
     captures: Captures
+    keys_dir: Path | None = None
+    """Where its keys are; `state_dir` by default."""
     keys_prefix: str = ""
     """Before the names of this decky's key files; the first decky has none."""
 

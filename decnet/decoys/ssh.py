@@ -62,7 +62,7 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
     asyncssh.set_log_level(logging.CRITICAL)
     logins = logins_of(SERVICE, os.environ)
     # Not in a thread: it takes milliseconds, and the thread's stack would stay for good.
-    keys = host_keys(house.state_dir, house.keys_prefix)
+    keys = host_keys(house.keys_dir or house.state_dir, house.keys_prefix)
     shards = Shards(house.artifacts_dir, house.decky, SERVICE)
     visitors: set[Visitor] = set()
     loop = asyncio.get_running_loop()

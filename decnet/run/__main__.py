@@ -106,6 +106,7 @@ async def run(given: argparse.Namespace, console: Console) -> int:
     try:
         async with running(FLEET, runtime_dir, dict(os.environ), log, say) as manager:
             started = True
+            settings = Settings.from_env()  # the bus has a folder of its own by now
             await all_ready(manager, stopped, say)
             if given.probe:
                 report = await probe(manager, settings)

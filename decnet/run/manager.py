@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from decnet.run.variables import variables
 from zygote.client.api import Client
 from zygote.errors import Exit, ZygoteError
 
@@ -71,7 +72,7 @@ async def running(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "zygote.manager", "--fleet", str(fleet)),
             *("--runtime-dir", str(runtime_dir), "--ready-fd", str(theirs)),
-            env=env,
+            env={**env, **variables(env)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

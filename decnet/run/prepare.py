@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from decnet.run.arrange import arrange
 from decnet.settings import Settings
 from decnet.ship.options import KEY, ship_folder
 from zygote.errors import ZygoteError
@@ -17,6 +18,7 @@ def prepare() -> None:
     Raises:
         ZygoteError: what cannot be made, and why.
     """
+    arrange(Settings.from_env())
     migrate()
     certificates()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from decnet.settings import Reader, Settings
+from decnet.settings import Reader, Settings, inner
 
 KEY = "worker.key"
 
@@ -47,7 +47,9 @@ class ShipOptions:
             port=read.port("SWARM_SYSLOG_PORT", 6514),
             listen_host=read.text("LISTENER_HOST", "127.0.0.1"),
             source=read.path("AGENT_LOG_FILE", settings.log_file),
-            master_log=read.path("MASTER_LOG_FILE", settings.state_dir / "master.log"),
+            master_log=read.path(
+                "MASTER_LOG_FILE", inner(settings.state_dir, "listener") / "master.log"
+            ),
             ingest=read.switch("LISTENER_INGEST", False),
             lag_most=read.number("FORWARDER_LAG_MIB", 128, 1, 1 << 20) << 20,
         )

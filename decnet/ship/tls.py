@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from decnet.context import WorkerError
-from decnet.settings import EXIT_CONFIG
+from decnet.settings import EXIT_CONFIG, credential
 from decnet.ship import ALPN
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -59,10 +59,10 @@ def _load(context: ssl.SSLContext, bundle: Path, remedy: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols([ALPN])
-    for name in FILES:
-        if not (bundle / name).exists():
-            raise _unusable(f"there is no {bundle / name}", f"make it: {remedy}")
-    authority, certificate, key = (bundle / name for name in FILES)
+    authority, certificate, key = (credential(name) or bundle / name for name in FILES)
+    for file in (authority, certificate, key):
+        if not file.exists():
+            raise _unusable(f"there is no {file}", f"make it: {remedy}")
     mode = key.stat().st_mode
     if mode & 0o007:
         raise _unusable(f"{key} can be read by everybody", f"chmod 600 {key}")

@@ -18,13 +18,13 @@ from typing import Any
 from decnet.bus import topics
 from decnet.context import Context, WorkerError, run_worker
 from decnet.decoys.captures import Captures, captures_folder
-from decnet.decoys.catalogue import KINDS, Instance, UnknownDecoy, parse_instance
+from decnet.decoys.catalogue import KINDS, Instance, UnknownDecoy, instance_name, parse_instance
 from decnet.decoys.doorman import Doorman
 from decnet.decoys.house import BadOption, House, PortRefused, listen_soon
 from decnet.decoys.journal import Journal
 from decnet.decoys.looks import look_of
 from decnet.decoys.spool import Spool
-from decnet.settings import EXIT_CONFIG, Settings
+from decnet.settings import EXIT_CONFIG, Settings, inner
 
 EXIT_USAGE = 2
 
@@ -58,6 +58,7 @@ def house_of(settings: Settings, instance: Instance, spool: Spool) -> House:
             settings.decoy_capture_bytes,
             settings.decoy_capture_day_bytes,
         ),
+        keys_dir=inner(inner(settings.state_dir, "keys"), instance_name(kind, number)),
         keys_prefix="" if number == 1 else f"{decky}_",
     )
 

@@ -10,6 +10,7 @@ import asyncio
 
 from decnet.bus import topics
 from decnet.context import Context, WorkerError, run_worker
+from decnet.settings import inner
 from decnet.ship.forwarder import Forwarder
 from decnet.ship.options import ShipOptions
 from decnet.ship.sender import Sender
@@ -22,12 +23,13 @@ async def main(ctx: Context) -> None:
     """Forward until told to stop."""
     options = ShipOptions.from_env(ctx.settings)
     tls = client_context(options.agent_bundle)
-    sender = Sender(options.source, ctx.settings.state_dir / "forwarder.json")
+    state_file = inner(ctx.settings.state_dir, "forwarder") / "forwarder.json"
+    sender = Sender(options.source, state_file)
     try:
         sender.open()
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise WorkerError(
-            f"cannot use {ctx.settings.state_dir / 'forwarder.json'}: {error}",
+            f"cannot use {state_file}: {error}",
             hint="check DECNET_STATE_DIR; without the file all lines are sent from the first on",
         ) from error
     wake = await ctx.wake(topics.SYSTEM_LOG)

@@ -14,6 +14,7 @@ from pathlib import Path
 from decnet.bus import topics
 from decnet.context import Context, WorkerError, run_worker
 from decnet.decoys.house import PortRefused, listen
+from decnet.settings import inner
 from decnet.ship.frames import FrameReader, frame
 from decnet.ship.ledger import Arrived, Ledger
 from decnet.ship.listener import Listener
@@ -35,7 +36,7 @@ async def main(ctx: Context) -> None:
     """Listen until told to stop."""
     options = ShipOptions.from_env(ctx.settings)
     tls = server_context(options.master_bundle)
-    state_file = ctx.settings.state_dir / "listener.json"
+    state_file = inner(ctx.settings.state_dir, "listener") / "listener.json"
     ledger = Ledger(state_file, options.master_log, ctx.settings.spool_dir, ingest=options.ingest)
     try:
         ledger.open()

@@ -94,7 +94,7 @@ def test_wall_seccomp_forbids_what_is_not_named(manager: MiniManager, tmp_path: 
         "ptrace": tried(lambda: libc.ptrace(16, os.getppid(), 0, 0)),
         "namespace": tried(lambda: libc.unshare(0x10000000)),
         "mount": tried(lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 0, None)),
-        "thread": tried(lambda: threading.Thread(target=print, args=("",)).start()),
+        "thread": tried(lambda: threading.Thread(target=int).start()),
         "file": opens("mine", "w"),
         "socket": tried(lambda: socket.socket().close()),
         "newer": tried(lambda: libc.syscall(100_000)),
@@ -110,6 +110,15 @@ def test_wall_seccomp_forbids_what_is_not_named(manager: MiniManager, tmp_path: 
     assert said["newer"] == "ENOSYS"
     assert {said[name] for name in ("exec", "fork", "ptrace", "namespace", "mount")} == {"EPERM"}
     assert found.report and found.report["walls"] == ["no new privileges", "seccomp"]
+
+
+def test_wall_seccomp_that_allows_next_to_nothing(manager: MiniManager, tmp_path: Path) -> None:
+    """It still comes up, and says so."""
+    made = spawn(
+        manager, tmp_path, "print(1)", walls=filtered(()), no_new_privs=True, capabilities=[]
+    )
+    assert made.report and made.report["up"], made.report
+    assert made.report["walls"] == ["capabilities: none", "no new privileges", "seccomp"]
 
 
 def test_wall_seccomp_processes_but_no_namespaces(manager: MiniManager, tmp_path: Path) -> None:

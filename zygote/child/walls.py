@@ -142,6 +142,8 @@ def set_seccomp(request: Request) -> None:
         OSError: EINVAL, a kernel without filters.
     """
     walls = request.walls
+    if walls:
+        walls["stands"][:0] = _who(request)  # afterwards even asking may be forbidden
     if walls and walls["seccomp"]:
         seccomp.load(base64.b64decode(walls["seccomp"]))
         walls["stands"].append(walls["seccomp_words"])
@@ -150,8 +152,10 @@ def set_seccomp(request: Request) -> None:
 def stands(request: Request) -> dict[str, list[str]]:
     """What stands around this process, and what should and does not: for the report."""
     walls = request.walls
-    if walls is None:
-        return {}
+    return {"walls": walls["stands"], "gaps": walls["gaps"]} if walls else {}
+
+
+def _who(request: Request) -> list[str]:
     who = [f"uid {os.getuid()}"] if request.uid is not None and os.getuid() == request.uid else []
     if request.capabilities is not None:
         left = caps.read().permitted
@@ -159,7 +163,7 @@ def stands(request: Request) -> dict[str, list[str]]:
         who.append(f"capabilities: {' '.join(names) or 'none'}")
     if request.no_new_privs:
         who.append("no new privileges")
-    return {"walls": who + walls["stands"], "gaps": walls["gaps"]}
+    return who
 
 
 def tell_gap(request: Request, name: str, why: str) -> None:

@@ -412,11 +412,12 @@ class WorkerTable(Table):
     )
     landlock: Landlock = key(
         "The only files and TCP ports that it reaches: `read`, `write` and `execute` are paths, "
-        "`bind` and `connect` ports. What Python and libraries need to run can always be read, and "
-        "nothing is executed that is not named. A path with `/` at its end is made where it is "
-        "missing (below `write`), one with `-` before it may be missing; `%t` is the runtime "
-        "folder. Nobody beyond it can be traced or (Linux 6.12) signalled. Needs no root. Tables "
-        "are joined as env's are; a text that is empty after its variables is left out.",
+        '`bind` and `connect` ports (or `"any"`). What Python and libraries need to run can '
+        "always be read, and nothing is executed that is not named. A path with `/` at its end is "
+        "made where it is missing (below `write`), one with `-` before it may be missing; `%t` is "
+        "the runtime folder. Nobody beyond it can be traced or (Linux 6.12) signalled. Needs no "
+        "root. Tables are joined as env's are; a text that is empty after its variables is left "
+        "out.",
     )
     seccomp: Seccomp = key(
         "The only system calls that it may make, by name or by systemd's groups; `~` takes away "

@@ -26,8 +26,8 @@ from zygote.fleet.syscalls import GROUPS, KNOWN, NUMBERS
 from zygote.fleet.values import Fault, text, texts
 from zygote.fleet.words import did_you_mean, listed
 
-ALWAYS = "@default"
-"""What a program needs to run at all; in every list, whatever it says."""
+ALWAYS = ("@default", "write", "close")
+"""What a program needs to run, and to say that it does; in every list, whatever it says."""
 
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # AUDIT_ARCH_… of linux/audit.h
 _X32 = 0x40000000
@@ -89,14 +89,15 @@ FAMILIES = {name: int(getattr(socket, name)) for name in dir(socket) if name.sta
 
 
 def calls(chosen: Iterable[str]) -> frozenset[str]:
-    """The names that a list of words comes to, in its order, @default with them."""
-    found = set(_spread(ALWAYS))
+    """The names that a list of words comes to, in its order, and what is always in it."""
+    always = {call for word in ALWAYS for call in _spread(word)}
+    found = set(always)
     for word in chosen:
         if word.startswith("~"):
             found -= set(_spread(word[1:]))
         else:
             found |= set(_spread(word))
-    return frozenset(found | set(_spread(ALWAYS)))
+    return frozenset(found | always)
 
 
 def program(

@@ -16,6 +16,8 @@ from zygote.fleet.words import did_you_mean, listed
 
 PATHS = ("read", "write", "execute")
 PORTS = ("bind", "connect")
+ANY = "any"
+"""In place of a list of ports: undoes what [defaults] says."""
 
 
 def landlock(value: Any) -> dict[str, tuple[str, ...]]:
@@ -36,6 +38,8 @@ def landlock(value: Any) -> dict[str, tuple[str, ...]]:
 
 
 def _ports(value: Any) -> tuple[str, ...]:
+    if value == ANY:
+        return (ANY,)
     ports = []
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         at = (index,) if isinstance(value, list) else ()
@@ -44,7 +48,8 @@ def _ports(value: Any) -> tuple[str, ...]:
         elif isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= 65535:
             ports.append(str(item))
         else:
-            raise Fault("not a TCP port", 'a number from 0 to 65535, or "${VARIABLE}"', at=at)
+            hint = 'a number from 0 to 65535, "${VARIABLE}", or "any" in place of the list'
+            raise Fault("not a TCP port", hint, at=at)
     return tuple(ports)
 
 
@@ -122,7 +127,7 @@ def _path(
 
 def _check_ports(items: list[str], name: str) -> None:
     for index, item in enumerate(items):
-        if item and not (item.isdecimal() and int(item) <= 65535):
+        if item and items != [ANY] and not (item.isdecimal() and int(item) <= 65535):
             raise Fault("not a TCP port", "a number from 0 to 65535", at=("landlock", name, index))
 
 
@@ -166,7 +171,7 @@ class Machine:
             if getattr(spec, key) and no["namespaces"]:
                 yield key, no["namespaces"]
         if spec.landlock is not None:
-            asked_ports = any(spec.landlock.get(name) is not None for name in PORTS)
+            asked_ports = any(spec.landlock.get(name, (ANY,)) != (ANY,) for name in PORTS)
             if no["landlock"]:
                 yield "landlock", no["landlock"]
             elif asked_ports and no["ports"]:

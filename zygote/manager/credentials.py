@@ -24,8 +24,6 @@ from zygote.fleet.model import WorkerSpec
 MOST_BYTES = 1 << 20
 """Of one credential, as in systemd."""
 VARIABLE = "CREDENTIALS_DIRECTORY"
-_FIRST = 3
-"""The descriptor of a worker's first one: it has no sockets handed over beside them."""
 _RUNTIME = "%t"
 
 
@@ -34,11 +32,14 @@ def folder(spec: WorkerSpec, runtime_dir: str) -> str:
     return f"{runtime_dir}/credentials/{spec.name}" if spec.credentials else ""
 
 
-def open_all(spec: WorkerSpec, runtime_dir: str, uid: int | None) -> list[tuple[str, int]]:
+def open_all(
+    spec: WorkerSpec, runtime_dir: str, uid: int | None, first: int
+) -> list[tuple[str, int]]:
     """Roles and descriptors to send with a Spawn, which are the caller's; links are made.
 
     Args:
         uid: the worker's, where it is not ours.
+        first: the number that the first descriptor will have in the worker.
     Raises:
         ZygoteError: code credential; a file cannot be read, or is no file, or too large.
         OSError: the links cannot be made.
@@ -51,7 +52,7 @@ def open_all(spec: WorkerSpec, runtime_dir: str, uid: int | None) -> list[tuple[
     place.mkdir(mode=0o755)
     found: list[tuple[str, int]] = []
     try:
-        for number, (name, path) in enumerate(spec.credentials.items(), _FIRST):
+        for number, (name, path) in enumerate(spec.credentials.items(), first):
             plain = runtime_dir + path[2:] if path.startswith(_RUNTIME) else path
             try:
                 found.append((f"credential:{name}", _read(plain, name, uid)))

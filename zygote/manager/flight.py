@@ -26,7 +26,8 @@ class Order:
         body: of the request, given the roles of the fds.
         stdio: three fds, or fewer: the rest is /dev/null; owned by the spawn.
         open_record: makes the pid record's fd; called right before sending.
-        open_credentials: makes roles and fds of the worker's credentials.
+        open_credentials: makes roles and fds of the worker's credentials, given the number that
+            the first will have in it.
         open_sockets: the same of sockets that are handed over.
         leaf: the cgroup to start in.
         forks: why it must be cloned for itself, and cannot be made of a blank; "" if it can.
@@ -39,7 +40,7 @@ class Order:
     body: Callable[[list[str]], dict[str, Any]]
     stdio: list[int] = field(default_factory=list)
     open_record: Callable[[], int] | None = None
-    open_credentials: Callable[[], list[tuple[str, int]]] = list
+    open_credentials: Callable[[int], list[tuple[str, int]]] = lambda _first: []
     open_sockets: Callable[[], list[tuple[str, int]]] = list
     leaf: Leaf | None = None
     session: bool = True

@@ -209,7 +209,10 @@ class Spawner:
             else:
                 take(role, os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         take("report", report.fileno(), own=False)
-        for role, descriptor in (*order.open_credentials(), *order.open_sockets()):
+        for role, descriptor in order.open_sockets():
+            take(role, descriptor)
+        first = 3 + sum(role.startswith("listen:") for role in roles)
+        for role, descriptor in order.open_credentials(first):
             take(role, descriptor)
         if order.open_record:
             take("record", order.open_record())

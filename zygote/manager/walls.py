@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,7 @@ def body(spec: WorkerSpec, runtime_dir: str, gaps: Iterable[str]) -> dict[str, A
             name: [int(item) for item in items] if name in ("bind", "connect")
             else [real(item) for item in items]
             for name, items in spec.landlock.items()
+            if items != ("any",)
         }  # fmt: skip
     return {
         "report": spec.walls == "report",
@@ -63,6 +65,20 @@ def body(spec: WorkerSpec, runtime_dir: str, gaps: Iterable[str]) -> dict[str, A
         "seccomp": spec.seccomp_filter,
         "seccomp_words": spec.seccomp_said,
     }
+
+
+def make_folders(spec: WorkerSpec, runtime_dir: str, uid: int | None, gid: int | None) -> None:
+    """The folders in the runtime folder that a worker may write to: it cannot make them itself.
+
+    Raises:
+        OSError: they cannot be made.
+    """
+    for path in (spec.landlock or {}).get("write", ()):
+        if path.startswith(_RUNTIME) and path.endswith("/"):
+            folder = runtime_dir + path[len(_RUNTIME) :]
+            os.makedirs(folder, 0o711, exist_ok=True)  # noqa: PTH103 - a text is given and wanted
+            if uid is not None:
+                os.chown(folder, uid, -1 if gid is None else gid)
 
 
 def needs_no_new_privs(spec: WorkerSpec) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from zygote.control.interface import Result, WorkerState
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec, worker_to_json
-from zygote.manager import credentials, journal, recycle, request
+from zygote.manager import credentials, journal, recycle, request, walls
 from zygote.manager.alone import Alone
 from zygote.manager.budget import Budget
 from zygote.manager.children import Child
@@ -574,7 +574,8 @@ class Worker:
         self.spawn_id = os.urandom(16)
         slot = parts.zygotes.slots.get(spec.zygote)
         self._file = file_of(spec, slot.spec if slot else None)
-        request.resolve_identity(spec)  # its errors come before anything is made
+        uid, gid, *_ = request.resolve_identity(spec)  # its errors come before anything is made
+        walls.make_folders(spec, parts.house.runtime_dir, uid, gid)
         self._leaf = parts.leaves.leaf("worker", spec.name, spec)
         for refused in self._leaf.unenforced if self._leaf else ():
             parts.events.emit("limit-refused", spec.name, detail=refused)
@@ -595,8 +596,8 @@ class Worker:
             stdio=[null, log, second],
             open_record=self._open_record,
             open_sockets=self.store.open_all,
-            open_credentials=lambda: credentials.open_all(
-                spec, parts.house.runtime_dir, request.resolve_identity(spec)[0]
+            open_credentials=lambda first: credentials.open_all(
+                spec, parts.house.runtime_dir, uid, first
             ),
             leaf=self._leaf,
             sent=self._sent,

@@ -85,6 +85,7 @@ async def look(registry: Registry) -> Fleet:
         return Fleet(manager=error.message, workers=_from_beats(registry, set()))
     pids = [p for p in (state.pid, *(w.pid for w in workers), *(z.pid for z in zygotes)) if p]
     memory = await asyncio.to_thread(lambda: {pid: _memory(measure(pid)) for pid in pids})
+    _fill(memory, workers, zygotes)
     managed = {topics.bus_name(w.name) for w in workers}
     return Fleet(
         manager="ok",
@@ -130,6 +131,25 @@ async def command(ctx: Context, name: str, verb: str, by: str) -> str:
                 exit_code=Exit.NO_SUCH_WORKER if result.code == "no-such-worker" else Exit.FAILED,
             )
     return results[0].state if results else ""
+
+
+def _fill(
+    memory: dict[int, Memory], workers: list[WorkerState], zygotes: list[ZygoteState]
+) -> None:
+    """Of processes that our walls hide from us: the manager's figures, and an even share.
+
+    What a worker does not have for itself it shares with its zygote and that one's other workers.
+    """
+    for zygote in zygotes:
+        family = [w for w in workers if w.pid and w.zygote == zygote.name]
+        own = {w.pid or 0: w.private // 1024 for w in family if w.private is not None}
+        own[zygote.pid or 0] = 0
+        for pid, private in own.items():
+            seen = memory.get(pid)
+            if seen is not None and seen.private_kib is None and seen.rss_kib is not None:
+                seen.private_kib = private
+                seen.shared_kib = max(0, seen.rss_kib - private)
+                seen.pss_kib = private + seen.shared_kib // (1 + len(family))
 
 
 def _worker(worker: WorkerState, memory: Memory | None, registry: Registry) -> Worker:
