@@ -109,6 +109,12 @@ def forget(name: str) -> bool:
     return notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
 
+def reloading() -> bool:
+    """Say that the service is not as usual for a moment; `ready` says that it is over."""
+    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    return notify(f"RELOADING=1\nMONOTONIC_USEC={now}", _MOMENT)
+
+
 def stopping(status: str = "") -> bool:
     """Say that the service is on its way out."""
     return notify("STOPPING=1" + _status_line(status))

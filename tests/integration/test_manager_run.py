@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncvarlink import (
-    FileDescriptor,
-    VarlinkClientProtocol,
-    connect_unix_varlink,
-)
 
-from tests.support.managers import PATIENCE, Manager, alive, managers, worker
-from zygote.control.interface import Failed, ManagerInterface
+from tests.support.managers import Manager, alive, managers, worker
+from tests.support.runs import program
+from zygote.control.interface import Failed
 
 Make = Callable[..., Manager]
 SPAWN_PATHS = ("clone3", "clone", "fork")
@@ -31,47 +27,6 @@ SPAWN_PATHS = ("clone3", "clone", "fork")
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
     async with managers(tmp_path) as make:
         yield make
-
-
-class Program:
-    """A program started over a connection of its own, its output in a file."""
-
-    def __init__(self, manager: Manager, code: str, **keys: Any) -> None:
-        self.output = manager.folder / "program.out"
-        self._manager = manager
-        self._call = {"zygote": None, "kind": "command", "target": code, "args": [],
-                      "env": dict(os.environ), "cwd": str(manager.folder), "umask": 0o22,
-                      **keys}  # fmt: skip
-        self._transport: Any = None
-
-    async def start(self) -> Any:
-        """Its first report."""
-        socket = str(self._manager.run / "control.sock")
-        self._transport, protocol = await connect_unix_varlink(VarlinkClientProtocol, socket)
-        proxy = protocol.make_proxy(ManagerInterface)
-        with open(os.devnull) as null, self.output.open("ab") as out:
-            fds = {"stdin": null, "stdout": out, "stderr": out}
-            passed = {k: FileDescriptor(os.dup(f.fileno())) for k, f in fds.items()}
-        self._reports = aiter(proxy.Run(**self._call, **passed))
-        return await self.report()
-
-    async def report(self) -> Any:
-        return (await asyncio.wait_for(anext(self._reports), PATIENCE))["report"]
-
-    def hang_up(self) -> None:
-        if self._transport:
-            self._transport.close()
-            self._transport = None
-
-
-@contextlib.asynccontextmanager
-async def program(manager: Manager, code: str, **keys: Any) -> AsyncIterator[Program]:
-    running = Program(manager, code, **keys)
-    try:
-        yield running
-    finally:
-        running.hang_up()
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("path", SPAWN_PATHS)

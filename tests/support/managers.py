@@ -129,8 +129,8 @@ class Manager:
     ) -> list[Any]:
         return await self._results(self._proxy.Spawn(names=list(names), wait=wait, timeout=timeout))
 
-    async def stop(self, *names: str) -> list[Any]:
-        return await self._results(self._proxy.Stop(names=list(names)))
+    async def stop(self, *names: str, timeout: float | None = None) -> list[Any]:
+        return await self._results(self._proxy.Stop(names=list(names), timeout=timeout))
 
     async def restart(self, *names: str) -> list[Any]:
         return await self._results(self._proxy.Restart(names=list(names)))
@@ -152,6 +152,9 @@ class Manager:
 
     async def reload(self) -> list[str]:
         return (await self._patient(self._proxy.Reload()))["changes"]
+
+    async def reexec(self, timeout: float | None = None) -> Any:
+        return (await self._patient(self._proxy.Reexec(timeout=timeout)))["report"]
 
     async def events(self, last: int = 1000) -> list[Any]:
         found = self._proxy.Events(follow=False, last=last)

@@ -46,6 +46,7 @@ COMMANDS = {
         "up": "Start the manager and its fleet.",
         "down": "Stop the fleet and its manager.",
         "reload": "Read the fleet file again.",
+        "reexec": "Upgrade the manager in place: same pid, same workers, new code.",
         "check": "Check a fleet file: every mistake at once.",
     },
     "Workers": {

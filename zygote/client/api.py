@@ -35,6 +35,7 @@ from zygote.control.interface import (
     Failed,
     ManagerInterface,
     ManagerState,
+    ReexecReport,
     Result,
     RollStep,
     WorkerState,
@@ -168,6 +169,17 @@ class Client:
                         raise _explain(error, self.socket) from None
                     yield reply["step"]
 
+    async def reexec(self, timeout: float | None = None) -> ReexecReport:
+        """Have the manager become the code on disk; workers and connections stay.
+
+        Args:
+            timeout: seconds for calls in progress to be answered.
+        Raises:
+            ZygoteError: code reexec-refused, state-format, …: nothing changed.
+        """
+        report: ReexecReport = await self._ask(self._proxy.Reexec(timeout=timeout), "report")
+        return report
+
     async def shutdown(self, *, wait: bool = False) -> None:
         """Have everything stopped, in reverse order. `wait`: until the manager is gone."""
         pid = (await self.status()).pid if wait else 0
@@ -276,6 +288,10 @@ class BlockingClient:
     ) -> Iterator[RollStep]:
         """See `Client.roll`."""
         yield from self._each(self._client.roll(zygotes, workers, force=force))
+
+    def reexec(self, timeout: float | None = None) -> ReexecReport:
+        """See `Client.reexec`."""
+        return self._run(self._client.reexec(timeout))
 
     def shutdown(self, *, wait: bool = False) -> None:
         """See `Client.shutdown`."""

@@ -156,6 +156,21 @@ class RollStep:
     seconds: float = 0.0  # done: of all
 
 
+@dataclass
+class ReexecReport:
+    """What the manager is after `Reexec`: the same process, and all that it carried over."""
+
+    pid: int
+    before: str  # version that ran before
+    version: str
+    python: str
+    seconds: float  # from the call to this answer
+    workers: int = 0  # processes that it kept
+    zygotes: int = 0
+    programs: int = 0
+    connections: int = 0
+
+
 class Failed(TypedVarlinkErrorReply, interface=NAME):
     """A call failed as a whole; the parts are those of `zygote.errors.ZygoteError`."""
 
@@ -237,6 +252,14 @@ class ManagerInterface(VarlinkInterface, name=NAME):
         """
         raise NotImplementedError
         yield
+
+    @varlinkmethod(return_parameter="report")
+    async def Reexec(self, *, timeout: float | None = None) -> ReexecReport:
+        """Become the code on disk, in the same process: workers, zygotes and connections stay.
+
+        `timeout`: seconds for calls in progress to be answered (30). An error: nothing changed.
+        """
+        raise NotImplementedError
 
     @varlinkmethod
     def Shutdown(self) -> None:

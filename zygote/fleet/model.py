@@ -201,27 +201,14 @@ class Fleet:
         """
         if data.get("format") != FORMAT:
             raise ValueError(f"fleet format {data.get('format')!r}, this manager reads {FORMAT}")
-        return cls(
-            name=data["name"],
-            file=data["file"],
-            digest=data["digest"],
-            zygotes={k: _build(ZygoteSpec, v) for k, v in data["zygotes"].items()},
-            workers={k: worker_from_json(v) for k, v in data["workers"].items()},
-            templates={k: worker_from_json(v) for k, v in data["templates"].items()},
-            order=tuple(data["order"]),
-            runtime_dir=data["runtime_dir"],
-            log_dir=data["log_dir"],
-            warnings=tuple(data["warnings"]),
-            restart_rate=data["restart_rate"],
-            max_surge=data["max_surge"],
-            max_unavailable=data["max_unavailable"],
-            min_ready=data["min_ready"],
-            memory_reserve=data["memory_reserve"],
-            operators=data.get("operators", ""),
-            readers=data.get("readers", ""),
-            pressure_limit=data.get("pressure_limit"),
-            pressure_duration=data.get("pressure_duration", 10.0),
-        )
+        made: dict[str, Any] = {
+            "zygotes": {k: zygote_from_json(v) for k, v in data["zygotes"].items()},
+            "workers": {k: worker_from_json(v) for k, v in data["workers"].items()},
+            "templates": {k: worker_from_json(v) for k, v in data["templates"].items()},
+        }
+        # What the other side does not know of yet has its default here.
+        fleet: Fleet = _build(cls, {k: v for k, v in data.items() if k != "format"} | made)
+        return fleet
 
 
 def worker_from_json(data: dict[str, Any]) -> WorkerSpec:
@@ -232,6 +219,12 @@ def worker_from_json(data: dict[str, Any]) -> WorkerSpec:
     if parts.get("landlock") is not None:
         parts["landlock"] = {k: tuple(v) for k, v in parts["landlock"].items()}
     spec: WorkerSpec = _build(WorkerSpec, parts)
+    return spec
+
+
+def zygote_from_json(data: dict[str, Any]) -> ZygoteSpec:
+    """One zygote from its JSON object."""
+    spec: ZygoteSpec = _build(ZygoteSpec, data)
     return spec
 
 

@@ -7,6 +7,10 @@
 --ready-fd N          write one line of JSON to it when the start-up is decided:
                       {"ok": true, "pid", "runtime_dir", "control", "failed": [Result…]}
                       or {"errors": [ZygoteError…]}
+
+and for `zygotectl reexec`, see `zygote.manager.handover`:
+--check-state FD      say in a line of JSON whether this code could go on from that state
+--resume FD           go on from it
 """
 
 from __future__ import annotations
@@ -23,15 +27,19 @@ import os
 from pathlib import Path
 
 from zygote.errors import Exit
+from zygote.manager import handover
 from zygote.manager.app import App, Options
 
 _SPAWN_PATHS = ("auto", "clone3", "clone", "fork")
 _LOGS = ("file", "journal")
+_OPTIONS = ("--fleet", "--runtime-dir", "--spawn-path", "--log", "--ready-fd", "--resume")
 
 
 def main(arguments: list[str]) -> int:
     """Run a manager; returns its exit code."""
     # By hand: argparse costs 1.4 MB, and people use zygotectl.
+    if len(arguments) == 2 and arguments[0] == "--check-state" and arguments[1].isdecimal():
+        return handover.check(int(arguments[1]))
     options = _parse(arguments)
     if isinstance(options, str):
         sys.stderr.write(f"zygote-manager: {options}\n{__doc__}")
@@ -51,7 +59,7 @@ def _parse(arguments: list[str]) -> Options | str:
     rest = list(arguments)
     while rest:
         name, equals, value = rest.pop(0).partition("=")
-        if name not in ("--fleet", "--runtime-dir", "--spawn-path", "--log", "--ready-fd"):
+        if name not in _OPTIONS:
             return f"unknown argument {name!r}"
         if not equals:
             if not rest:
@@ -67,14 +75,17 @@ def _parse(arguments: list[str]) -> Options | str:
     if log not in _LOGS:
         return f"--log is one of {', '.join(_LOGS)}, not {log!r}"
     ready = given.get("--ready-fd", "-1")
-    if not ready.removeprefix("-").isdecimal():
-        return f"--ready-fd is a number, not {ready!r}"
+    resume = given.get("--resume", "-1")
+    for name, number in (("--ready-fd", ready), ("--resume", resume)):
+        if not number.removeprefix("-").isdecimal():
+            return f"{name} is a number, not {number!r}"
     return Options(
         fleet=str(Path(given["--fleet"]).absolute()),
         runtime_dir=given.get("--runtime-dir", ""),
         spawn_path=path,
         ready_fd=int(ready),
         log=log,
+        resume=int(resume),
     )
 
 

@@ -8,13 +8,14 @@ import gc
 import json
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import setproctitle
 
@@ -23,19 +24,21 @@ from zygote.control.interface import ManagerState, Result, RollStep, WorkerState
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import Fleet
 from zygote.fleet.where import choose_runtime_dir
-from zygote.manager import request
+from zygote.manager import carried, handover, request
 from zygote.manager.adopt import adopt_all
 from zygote.manager.answer import Answer
+from zygote.manager.calls import Calls
 from zygote.manager.checker import check
 from zygote.manager.children import Child, Children
 from zygote.manager.control import Control
 from zygote.manager.events import EventLog
 from zygote.manager.floor import raise_nofile
-from zygote.manager.handed import CONTROL, Handed
+from zygote.manager.handed import CONTROL, NOTIFY, Handed
 from zygote.manager.insiders import Insiders
 from zygote.manager.reaper import Reaper
+from zygote.manager.reexec import BLOCKED, Site, reexec, start_anew
 from zygote.manager.reload import apply
-from zygote.manager.runtime import prepare
+from zygote.manager.runtime import RuntimeDir, prepare
 from zygote.manager.targets import Asked
 from zygote.manager.watchdog import beat
 from zygote.manager.works import Ground, Works
@@ -53,6 +56,7 @@ class Options:
         spawn_path: auto, clone3, clone or fork.
         ready_fd: gets one line of JSON when the start-up is decided; -1: nobody asked.
         log: where workers' output goes: "file" or "journal".
+        resume: descriptor of the state of the manager that this process was before; -1: none.
     """
 
     fleet: str
@@ -60,6 +64,13 @@ class Options:
     spawn_path: str = "auto"
     ready_fd: int = -1
     log: str = "file"
+    resume: int = -1
+
+    def words(self) -> list[str]:
+        """As a command line, without what holds for one process alone."""
+        given = [("--fleet", self.fleet), ("--runtime-dir", self.runtime_dir),
+                 ("--spawn-path", self.spawn_path), ("--log", self.log)]  # fmt: skip
+        return [word for pair in given if pair[1] for word in pair]
 
 
 class App:
@@ -75,6 +86,9 @@ class App:
         self._stopping = asyncio.Event()
         self._notices: dict[str, str] = {}
         self._background: set[asyncio.Task[Any]] = set()
+        self._verbs: set[asyncio.Task[Any]] = set()
+        self._serves = False
+        self._reaper: Reaper
         self._closers = contextlib.ExitStack()
         self._reloading = asyncio.Lock()
         self._children = Children()
@@ -89,6 +103,8 @@ class App:
         self._loop.set_exception_handler(self._unforeseen)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.shutdown)
+        if self.options.resume < 0:  # blocked where this process was a manager that came to grief
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
         prctl.set_child_subreaper()
         with self._closers:
             asked = asyncio.ensure_future(self._stopping.wait())
@@ -236,6 +252,25 @@ class App:
                 self._notices.pop("reload-cut", None)
             yield step
 
+    async def reexec(self, timeout: float) -> NoReturn:
+        """Become the code that is on disk now, in this process. See `zygote.manager.reexec`.
+
+        Args:
+            timeout: seconds for calls in progress to be answered.
+        Raises:
+            ZygoteError: why not; then all is as it was.
+        """
+        self._check_not_stopping()
+        works = self._running
+        if not self._serves or self._control is None:
+            raise ZygoteError("the manager is starting", code="starting")
+        async with self._reloading:
+            site = Site(
+                works, self._control, self._children, self._reaper, self.events,
+                self.options.words(), self._about, self._busy,
+            )  # fmt: skip
+            await reexec(site, timeout)
+
     def shutdown(self) -> None:
         """Stop everything and end. Returns at once."""
         self._stopping.set()
@@ -243,34 +278,43 @@ class App:
     # Start
 
     async def _start(self) -> None:
-        reaper = Reaper(self._loop, self._children, self._broken, self._last_words)
+        reaper = self._reaper = Reaper(self._loop, self._children, self._broken, self._last_words)
         self._closers.callback(reaper.close)
         self._loop.add_signal_handler(signal.SIGCHLD, reaper.sweep)
+        resumes = self.options.resume >= 0
+        if resumes:
+            await self._resume()
+            results = []
+        else:
+            results = await self._begin()
+        works = self._running
+        self._loop.add_signal_handler(signal.SIGHUP, self._hup)
+        self._spawn_task(works.logs.rotate_loop(works.bounds), endless=True)
+        self._spawn_task(works.keep_budgets(), endless=True)
+        self._spawn_task(beat(works.summary), endless=True)
+        # What lives now lives as long as the manager: the collector need not walk it again.
+        gc.collect()
+        gc.freeze()
+        malloc.trim()
+        if not resumes:
+            self.events.emit("serving", "manager", os.getpid(), works.summary())
+        notify.ready(works.summary())
+        control = str(works.runtime.control_socket)
+        self._answer.accept(os.getpid(), str(works.runtime.path), control, results)
+        self._serves = True
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
+
+    async def _begin(self) -> list[Result]:
+        """Start the fleet, or what a manager that was killed has left to start of it."""
         self._stat = _stat_of(self.options.fleet)
         self.fleet = await check(self.options.fleet, self._children, self._env)
-        setproctitle.setproctitle(f"zygote-manager: {self.fleet.name}")
         folder = self._choose_runtime_dir()
         handed = Handed.take(os.environ)
         handed.check(folder)
-        runtime = prepare(folder, handed.names())
-        self._closers.callback(runtime.close)
-        ground = Ground(
-            loop=self._loop, events=self.events, children=self._children, reaper=reaper,
-            env=self._env, spawn_path=self.options.spawn_path, nofile=self._nofile,
-            state_trouble=self._state_trouble, closers=self._closers, handed=handed,
-            log=self.options.log,
-        )  # fmt: skip
-        works = self._works = Works(self.fleet, runtime, ground)
+        works = self._make_works(prepare(folder, handed.names()), handed)
         # Before any worker can write anew: what an earlier manager left.
         found = works.state.read_all()
-        inside = Insiders(self._children, lambda: (w.unit.spec for w in works.workers.all()))
-        self._control = Control(
-            self, runtime.control_socket, works.peers, listener=handed.pop(CONTROL),
-            limit=inside.limit,
-        )  # fmt: skip
-        await self._control.start()
-        self._closers.callback(self._control.close)
-        self._write_about(works)
+        await self._open_control(works, handed.pop(CONTROL))
         adoption = adopt_all(found, works.workers, works.parts, self._children)
         errors = await works.zygotes.bake_all()
         if errors and not adoption.adopted:
@@ -281,18 +325,65 @@ class App:
             self.events.emit("reload-cut", "manager", detail=cut)
         if adoption.removed:
             self._spawn_task(works.workers.stop([worker.name for worker in adoption.removed]))
-        results = await works.autostart(adoption)
-        self._loop.add_signal_handler(signal.SIGHUP, self._hup)
-        self._spawn_task(works.logs.rotate_loop(works.bounds))
-        self._spawn_task(works.keep_budgets())
-        self._spawn_task(beat(works.summary))
-        # What lives now lives as long as the manager: the collector need not walk it again.
-        gc.collect()
-        gc.freeze()
-        malloc.trim()
-        self.events.emit("serving", "manager", os.getpid(), works.summary())
-        notify.ready(works.summary())
-        self._answer.accept(os.getpid(), str(runtime.path), str(runtime.control_socket), results)
+        return await works.autostart(adoption)
+
+    async def _resume(self) -> None:
+        """Go on from where the manager was that this process has been. See `reexec`."""
+        data: dict[str, Any] = {}
+        try:
+            before = handover.read(self.options.resume)
+            os.close(self.options.resume)
+            data, self.fleet = before.data, before.fleet
+            self.events.take_over(data["events"])
+            self._started_at, self._notices = data["started_at"], data["notices"]
+            self._stat = tuple(data["stat"]) if data["stat"] else None
+            self._nofile = (data["nofile"][0], data["nofile"][1])
+            for name in ("lock", "notify", "listener"):
+                os.set_inheritable(data[name], False)
+            held = frozenset(data["held"])
+            works = self._make_works(
+                RuntimeDir(Path(data["runtime"]), data["lock"], held),
+                Handed({NOTIFY: socket.socket(fileno=data["notify"])}),
+            )
+            programs = carried.arrive(data, works, self._children, self._reaper)
+            works.zygotes.keep()
+            report = carried.report(data, time.monotonic())
+            listener = socket.socket(fileno=data["listener"])
+            control = await self._open_control(works, listener, ours=CONTROL not in held)
+            calls = Calls(self.events, data["events"]["seq"], programs, self.hang_up, report)
+            control.take_over(data["connections"], calls.carry)
+            for pid in programs:  # their callers have left
+                self.hang_up(pid)
+        except Exception:
+            # Workers live on, and stand in the state files.
+            traceback.print_exc()
+            start_anew(self.options.words(), data)
+        self.events.emit("reexec", "manager", os.getpid(), carried.told(report))
+
+    def _make_works(self, runtime: RuntimeDir, handed: Handed) -> Works:
+        setproctitle.setproctitle(f"zygote-manager: {self.fleet.name}")
+        self._closers.callback(runtime.close)
+        ground = Ground(
+            loop=self._loop, events=self.events, children=self._children, reaper=self._reaper,
+            env=self._env, spawn_path=self.options.spawn_path, nofile=self._nofile,
+            state_trouble=self._state_trouble, closers=self._closers, handed=handed,
+            log=self.options.log,
+        )  # fmt: skip
+        self._works = Works(self.fleet, runtime, ground)
+        return self._works
+
+    async def _open_control(
+        self, works: Works, listener: socket.socket | None, *, ours: bool = False
+    ) -> Control:
+        inside = Insiders(self._children, lambda: (w.unit.spec for w in works.workers.all()))
+        control = self._control = Control(
+            self, works.runtime.control_socket, works.peers, listener=listener, ours=ours,
+            limit=inside.limit,
+        )  # fmt: skip
+        await control.start()
+        self._closers.callback(control.close)
+        self._write_about(works)
+        return control
 
     def _choose_runtime_dir(self) -> Path:
         fleet = self.fleet
@@ -356,6 +447,27 @@ class App:
 
         self._spawn_task(reload())
 
+    def _about(self) -> dict[str, Any]:
+        """What of this object another manager in this process has to know."""
+        works = self._running
+        return {
+            "fleet": self.fleet.to_json(),
+            "stat": self._stat,
+            "started_at": self._started_at,
+            "notices": self._notices,
+            "nofile": self._nofile,
+            "runtime": str(works.runtime.path),
+            "held": sorted(works.runtime.held),
+        }
+
+    def _busy(self) -> str:
+        """What of our own doing is not done, or ""."""
+        if self._stopping.is_set():
+            return "it is stopping"
+        if reload := self._running.reloads.under_way:
+            return f"a reload is under way: {reload}"
+        return f"{len(self._verbs)} changes of a reload are under way" if self._verbs else ""
+
     def _state_trouble(self, line: str) -> None:
         if not line:
             self._notices.pop("state", None)
@@ -363,12 +475,15 @@ class App:
         self._notices["state"] = f"state cannot be written: {line}; a new manager may not know all"
         self.events.emit("state-trouble", "manager", os.getpid(), line)
 
-    def _spawn_task(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _spawn_task(self, work: Coroutine[Any, Any, Any], *, endless: bool = False) -> None:
         task = self._loop.create_task(work)
         self._background.add(task)
+        if not endless:
+            self._verbs.add(task)
 
         def done(finished: asyncio.Task[Any]) -> None:
             self._background.discard(finished)
+            self._verbs.discard(finished)
             if not finished.cancelled() and (error := finished.exception()):
                 self._unforeseen(self._loop, {"exception": error})
 

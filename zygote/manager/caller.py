@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from asyncvarlink import FileDescriptor, LastResult, varlinkmethod
 
@@ -14,6 +14,7 @@ from zygote.control.interface import (
     Event,
     ManagerInterface,
     ManagerState,
+    ReexecReport,
     Result,
     RollStep,
     RunReport,
@@ -52,6 +53,8 @@ class App(Protocol):
     def roll(
         self, zygotes: list[str], workers: list[str], force: bool
     ) -> AsyncIterator[RollStep]: ...
+
+    async def reexec(self, timeout: float) -> NoReturn: ...
 
     def shutdown(self) -> None: ...
 
@@ -150,6 +153,10 @@ class Caller(ManagerInterface):
                 raise LastResult(step)
             yield step
 
+    @varlinkmethod(return_parameter="report")
+    async def Reexec(self, *, timeout: float | None = None) -> ReexecReport:
+        await self._app.reexec(30.0 if timeout is None else timeout)
+
     @varlinkmethod
     def Shutdown(self) -> None:
         self._app.shutdown()
@@ -192,9 +199,14 @@ class Caller(ManagerInterface):
         finally:
             if not ended.done():
                 self._app.hang_up(pid)
-        if os.WIFSIGNALED(status):
-            raise LastResult(RunReport(pid=pid, signal=os.WTERMSIG(status)))
-        raise LastResult(RunReport(pid=pid, code=os.waitstatus_to_exitcode(status)))
+        raise LastResult(run_report(pid, status))
+
+
+def run_report(pid: int, status: int) -> RunReport:
+    """How a program ended, of its `wait` status."""
+    if os.WIFSIGNALED(status):
+        return RunReport(pid=pid, signal=os.WTERMSIG(status))
+    return RunReport(pid=pid, code=os.waitstatus_to_exitcode(status))
 
 
 def _usage(message: str, hint: str) -> ZygoteError:

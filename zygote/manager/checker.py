@@ -63,7 +63,7 @@ async def check(file: str, children: Children, env: Mapping[str, str]) -> Fleet:
     children.add(child)
     try:
         async with asyncio.timeout(_TIMEOUT):
-            output = await _read_all(loop, out)
+            output = await read_all(loop, out)
             end = await asyncio.shield(child.ended)
     except (TimeoutError, asyncio.CancelledError) as stopped:
         if not child.ended.done():
@@ -91,7 +91,7 @@ def _read(file: str, output: bytes, end: str) -> Fleet:
         ) from error
 
 
-async def _read_all(loop: asyncio.AbstractEventLoop, source: int) -> bytes:
+async def read_all(loop: asyncio.AbstractEventLoop, source: int) -> bytes:
     """Everything from a non-blocking pipe, to its end."""
     output = bytearray()
     done = loop.create_future()

@@ -81,6 +81,27 @@ class BoundTransport(VarlinkTransport):
             self.abort()
         return super().send_message(data, fds)
 
+    held = False
+    """Nothing is read."""
+
+    @property
+    def sends(self) -> bool:
+        """Something waits to be taken by the peer."""
+        return bool(self._sendqueue)
+
+    def hold(self) -> None:
+        """Read nothing until `release`: what is said stays in the socket."""
+        self.held = True
+        self.pause_reading()
+
+    def release(self) -> None:
+        """Read again, now or when the call in progress has been answered."""
+        self.held = False
+
+    def _resume_reading(self) -> None:
+        if not self.held:
+            super()._resume_reading()
+
     def abort(self) -> None:
         """Close now, whatever waits to be sent; also where a close already waits for that."""
         super().abort()
@@ -121,12 +142,69 @@ class Connection(VarlinkInterfaceServerProtocol):
         self._calls: set[asyncio.Task[None]] = set()
         self._wire: VarlinkTransport | None = None
         self._fd = -1
+        self._method = ""
+        self._told: dict[str, Any] | None = None
         self.last_used = asyncio.get_running_loop().time()
 
     @property
     def busy(self) -> bool:
         """A call is in progress."""
         return bool(self._calls)
+
+    def hold(self) -> None:
+        """Read no more calls until `release`."""
+        if isinstance(self._wire, BoundTransport):
+            self._wire.hold()
+
+    def release(self) -> None:
+        """Read calls again."""
+        if isinstance(self._wire, BoundTransport):
+            self._wire.release()
+            if not self.busy:
+                self._wire.resume_reading()
+
+    @property
+    def under_way(self) -> str:
+        """The method of a call that cannot be left as it is, or "".
+
+        A stream that has begun can be: another may carry it on.
+        """
+        streams = all(call.get_name() == "stream" for call in self._calls)
+        begun = streams and (self._method == "Events" or (self._method == "Run" and self._told))
+        sends = isinstance(self._wire, BoundTransport) and self._wire.sends
+        if self._consumer_queue or sends:
+            return self._method or "a call"
+        return self._method if self.busy and not begun else ""
+
+    @property
+    def stuck(self) -> bool:
+        """It follows events and takes none just now."""
+        return self._method == "Events" and self.under_way != ""
+
+    def hand_over(self) -> dict[str, Any] | None:
+        """What another process needs to carry this on; None if the peer is gone."""
+        if self._fd < 0 or self._wire is None or self._wire.is_closing():
+            return None
+        stream = {"method": self._method, "told": self._told} if self.busy else None
+        return {"fd": self._fd, "part": self._recv_buffer.hex(), "call": stream}
+
+    def carry_on(self, method: str, part: bytes, answer: Any) -> None:
+        """Go on with a call that another process of ours had begun to answer.
+
+        Args:
+            method: "": none was in progress.
+            part: of a message, as far as it had come.
+            answer: what the method gives; its results already wrapped (AnnotatedResult).
+        """
+        self._recv_buffer = part
+        if not method:
+            return
+        call = VarlinkMethodCall(f"{NAME}.{method}", {}, more=True)
+        _, signature = self._registry.lookup_method(call)
+        self.hold()
+        task = self._begin(call, lambda: answer, signature, {})
+        self._add_transfer(task)
+        task.add_done_callback(lambda _: self.release())
 
     def abort(self) -> None:
         """Drop the connection now."""
@@ -149,6 +227,7 @@ class Connection(VarlinkInterfaceServerProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hangups.forget(self._fd, self.abort)
+        self._fd = -1
         super().connection_lost(exc)
         for call in self._calls:
             if call.get_name() == "stream":
@@ -185,14 +264,25 @@ class Connection(VarlinkInterfaceServerProtocol):
         except ConversionError as error:
             where = ".".join(map(str, error.location)) or "parameters"
             raise InvalidParameter(parameter=where) from None
+        task = self._begin(call, method, signature, params)
+        if fds is not None:
+            fds.reference_until_done(task)
+        return task
+
+    def _begin(
+        self,
+        call: VarlinkMethodCall,
+        method: Callable[..., Any],
+        signature: VarlinkMethodSignature,
+        params: dict[str, Any],
+    ) -> asyncio.Task[None]:
+        self._method, self._told = call.method_name, None
         task = asyncio.create_task(
             self._answer(call, method, signature, params),
             name="stream" if signature.more else "call",
         )
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
-        if fds is not None:
-            fds.reference_until_done(task)
         return task
 
     async def _answer(
@@ -229,8 +319,10 @@ class Connection(VarlinkInterfaceServerProtocol):
     async def _stream(self, replies: Any, signature: VarlinkMethodSignature) -> None:
         async with aclosing(replies):
             async for result in replies:
-                if not await self._send(_reply(result, signature)):
+                reply = _reply(result, signature)
+                if not await self._send(reply):
                     return
+                self._told = reply.parameters
 
     async def _send(self, reply: VarlinkMethodReply) -> bool:
         """Send, and wait until the kernel has it; False if the peer is gone or takes nothing."""

@@ -11,6 +11,7 @@ import errno
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from asyncvarlink import VarlinkInterfaceRegistry
 from asyncvarlink.serviceinterface import VarlinkServiceInterface
@@ -49,7 +50,8 @@ class Control:
         connections_max: beyond it the idle connection that was longest quiet is dropped; where
             none is idle the new one is. A quarter of it for those who may not even read.
         send_timeout: seconds in which a reply must be taken by the caller.
-        listener: of a socket unit, bound to `socket_path` and listening: it stays when we go.
+        listener: bound to `socket_path` and listening, where it was there before us.
+        ours: the listener was made by a manager; else it is a socket unit's, and stays when we go.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Control:
         connections_max: int = CONNECTIONS_MAX,
         send_timeout: float = SEND_TIMEOUT,
         listener: socket.socket | None = None,
+        ours: bool = False,
     ) -> None:
         self._app = app
         self._path = socket_path
@@ -70,8 +73,9 @@ class Control:
         self._max = connections_max
         self._send_timeout = send_timeout
         self._listener = listener
-        self._is_ours = listener is None
+        self._is_ours = ours or listener is None
         self._open: dict[Connection, Peer] = {}
+        self._limits: dict[Connection, tuple[str, str]] = {}
         self._full_told = False
         self._retry: asyncio.TimerHandle | None = None
 
@@ -95,6 +99,59 @@ class Control:
     def connections(self) -> int:
         """How many are open."""
         return len(self._open)
+
+    def hold(self) -> None:
+        """Accept and read nothing until `release`: who calls waits."""
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+        for connection in self._open:
+            connection.hold()
+
+    def release(self) -> None:
+        """Accept and read again."""
+        if self._listener is not None:
+            self._loop.add_reader(self._listener, self._accept)
+        for connection in list(self._open):
+            connection.release()
+
+    def under_way(self, but: str = "") -> list[str]:
+        """The methods of the calls that cannot be left as they are, those of one method aside."""
+        found = (connection.under_way for connection in self._open)
+        return [method for method in found if method and method != but]
+
+    def drop_slow(self) -> None:
+        """Drop those that follow events and take none: they would hold up all others."""
+        for connection in list(self._open):
+            if connection.stuck:
+                connection.abort()
+
+    def hand_over(self) -> dict[str, Any]:
+        """The listener and all connections, by their descriptors."""
+        assert self._listener is not None
+        handed = [
+            {**entry, "limit": self._limits[connection]}
+            for connection in self._open
+            if (entry := connection.hand_over())
+        ]
+        return {"listener": self._listener.fileno(), "connections": handed}
+
+    def take_over(self, connections: list[dict[str, Any]], carry: Callable[[Any], Any]) -> None:
+        """Serve connections of a manager before us in this process.
+
+        Args:
+            carry: given a call in progress, what goes on answering it.
+        """
+        for each in connections:
+            sock = socket.socket(fileno=each["fd"])
+            sock.set_inheritable(False)
+            connection = self._serve(sock, (each["limit"][0], each["limit"][1]))
+            if connection is None:
+                continue
+            call, part = each["call"], bytes.fromhex(each["part"])
+            method = call["method"] if call else ""
+            answer = carry(call) if call else None
+            # Once the transport has told it that it is connected.
+            self._loop.call_soon(connection.carry_on, method, part, answer)
 
     def close(self) -> None:
         """Accept no more, end the streams, and let answers on their way go out. Idempotent."""
@@ -146,19 +203,21 @@ class Control:
         if self._listener is not None:
             self._loop.add_reader(self._listener, self._accept)
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(
+        self, connection: socket.socket, known_limit: tuple[str, str] | None = None
+    ) -> Connection | None:
         connection.setblocking(False)
         peer = read_peer(connection)
         if not self._make_room(peer):
             connection.close()
-            return
+            return None
         registry = VarlinkInterfaceRegistry()
         registry.register_interface(Caller(self._app))
         registry.register_interface(
             VarlinkServiceInterface("zygote", "zygote manager", __version__, "", registry)
         )
         # At once: later the number of a process that is gone might be another's.
-        limit = self._limit(peer)
+        limit = known_limit or self._limit(peer)
         known = self._peers.is_reader(peer)
 
         def authorise(method: str) -> None:
@@ -179,6 +238,8 @@ class Control:
         transport = BoundTransport(self._loop, connection, connection, protocol, extra)
         transport.MAX_RECV_FDS = FDS_MAX if self._peers.is_operator(peer) else 0
         self._open[protocol] = peer
+        self._limits[protocol] = limit
+        return protocol
 
     def _make_room(self, peer: Peer) -> bool:
         """Whether one more may come in, another being dropped for it where there are too many."""
@@ -206,6 +267,7 @@ class Control:
 
     def _lost(self, connection: Connection) -> None:
         self._open.pop(connection, None)
+        self._limits.pop(connection, None)
         if len(self._open) < self._max // 2:
             self._full_told = False
 

@@ -17,6 +17,9 @@ import select
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
 
 from zygote.control.interface import Event
 
@@ -84,6 +87,22 @@ class EventLog:
                 yield await reader.get()
         finally:
             self._readers.discard(reader)
+
+    async def follow_after(self, seq: int) -> AsyncGenerator[Event, None]:
+        """Each event after number `seq`, for ever; a gap where those are kept no more."""
+        newer = sum(record.seq > seq for record in self._kept)
+        async with aclosing(self.follow(newer)) as events:
+            async for event in events:
+                yield event
+
+    def hand_over(self) -> dict[str, Any]:
+        """All that is kept, for `take_over`."""
+        return {"seq": self._seq, "kept": [asdict(record) for record in self._kept]}
+
+    def take_over(self, data: dict[str, Any]) -> None:
+        """Go on where an earlier manager's log ended."""
+        self._seq = data["seq"]
+        self._kept.extend(Event(**record) for record in data["kept"])
 
     @property
     def readers(self) -> int:

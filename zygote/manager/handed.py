@@ -22,7 +22,7 @@ from pathlib import Path
 from zygote.errors import ZygoteError
 
 CONTROL, NOTIFY = "control", "notify"
-_FIRST = 3
+FIRST = 3
 _KINDS = {CONTROL: socket.SOCK_STREAM, NOTIFY: socket.SOCK_DGRAM}
 
 
@@ -45,7 +45,7 @@ class Handed:
         names = environ.get("LISTEN_FDNAMES", "").split(":")
         found: dict[str, socket.socket] = {}
         for number in range(int(count) if count.isdecimal() else 0):
-            descriptor = _FIRST + number
+            descriptor = FIRST + number
             os.set_inheritable(descriptor, False)
             name = names[number] if number < len(names) else ""
             # Without FileDescriptorName= a socket is called as its unit.

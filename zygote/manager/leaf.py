@@ -34,6 +34,15 @@ class Leaf:
         self._group = Group(path)
         self._oom_before = self._count_oom()
 
+    @property
+    def oom_before(self) -> int:
+        """The count that `oom_kills` begins with."""
+        return self._oom_before
+
+    @oom_before.setter
+    def oom_before(self, count: int) -> None:
+        self._oom_before = count
+
     def open_dir(self) -> int:
         """An open directory for CLONE_INTO_CGROUP; the caller closes it."""
         return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

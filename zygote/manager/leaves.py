@@ -105,6 +105,12 @@ class Leaves:
             return None
         return self._prepared(group.path, spec)
 
+    def again(self, path: str, oom_before: int, spec: WorkerSpec | None = None) -> Leaf:
+        """A leaf that this manager made before it was exec'd anew."""
+        leaf = self._prepared(Path(path), spec)
+        leaf.oom_before = oom_before
+        return leaf
+
     def _prepared(self, path: Path, spec: WorkerSpec | None) -> Leaf:
         leaf = Leaf(path)
         group = Group(path)

@@ -55,6 +55,10 @@ class Link:
         sock.setblocking(False)
         loop.add_reader(sock, self._readable)
 
+    def fileno(self) -> int:
+        """Of the socket; -1 once it is closed."""
+        return self._sock.fileno()
+
     def send(self, packet: Packet, sent: Callable[[], None] | None = None) -> None:
         """Send a packet, at once or when there is room. Its fds must stay open until `sent`.
 

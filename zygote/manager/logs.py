@@ -66,6 +66,8 @@ class LogFiles:
             marker.unlink(missing_ok=True)
         self._disk_full = False
         self._failed: set[str] = set()
+        self.rotating = False
+        """A log is being rotated: to end now would leave lines twice."""
         for left in log_dir.glob("*.log.new"):
             left.unlink(missing_ok=True)  # a copy that a killed manager did not finish
 
@@ -125,6 +127,7 @@ class LogFiles:
             with _Live(path) as live:
                 if live.length() <= bound.max_bytes:
                     return False
+                self.rotating = True
                 await self._rotate(bound, live)
         except FileNotFoundError:
             return False
@@ -138,6 +141,8 @@ class LogFiles:
                     "again each second",
                 )
             return False
+        finally:
+            self.rotating = False
         self._failed.discard(bound.name)
         return True
 

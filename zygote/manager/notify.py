@@ -61,6 +61,18 @@ class NotifyServer:
         self._sock.close()
         self.path.unlink(missing_ok=True)
 
+    def fileno(self) -> int:
+        """Of the socket."""
+        return self._sock.fileno()
+
+    def hand_over(self) -> list[tuple[int, bytes, list[int]]]:
+        """What was said by processes that are not known yet."""
+        return list(self._held)
+
+    def take_over(self, held: list[tuple[int, bytes, list[int]]]) -> None:
+        """The same, of an earlier manager in this process."""
+        self._held.extend(held)
+
     def retry(self) -> None:
         """A worker came up: what was said before we knew of it may have been its word."""
         held, self._held = self._held, deque()

@@ -28,7 +28,7 @@ class Programs:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._children = parts.children
-        self._count = 0
+        self.count = 0
 
     async def run(
         self, *, zygote: str | None, kind: str, target: str, args: list[str],
@@ -61,9 +61,9 @@ class Programs:
                 await slot.change()
             return slot.current
 
-        self._count += 1
-        subject = f"run-{self._count}"
-        leaf = self._parts.leaves.leaf("run", str(self._count))
+        self.count += 1
+        subject = f"run-{self.count}"
+        leaf = self._parts.leaves.leaf("run", str(self.count))
         spawn_id = os.urandom(16)
         stdio: list[int] = []
         try:
@@ -90,17 +90,21 @@ class Programs:
         child = spawned.child
         detail = f"{kind} {target} after={spawned.ms / 1e3:.4f}s"
         self._parts.events.emit("run", subject, child.pid, detail)
+        return child.pid, self.follow(child)
+
+    def follow(self, child: Child) -> asyncio.Future[int]:
+        """How a program ends, as its `wait` status."""
         status: asyncio.Future[int] = self._parts.loop.create_future()
 
         def ended(done: asyncio.Future[End]) -> None:
-            self._parts.events.emit("ended", subject, child.pid, done.result().story)
-            if leaf:
-                leaf.remove()
+            self._parts.events.emit("ended", child.name, child.pid, done.result().story)
+            if child.leaf:
+                child.leaf.remove()
             if not status.done():
                 status.set_result(done.result().wait_status)
 
         child.ended.add_done_callback(ended)
-        return child.pid, status
+        return status
 
     def hang_up(self, pid: int) -> None:
         """The caller is gone: SIGHUP to the program's group, SIGKILL after a grace."""

@@ -67,6 +67,14 @@ class Reaper:
         """How a child of ours ended that was reaped before its pid was known to be a worker's."""
         return self._strays.pop(pid, None)
 
+    def hand_over(self) -> dict[int, End]:
+        """How those ended whose pid may still be told."""
+        return dict(self._strays)
+
+    def take_over(self, strays: dict[int, End]) -> None:
+        """The same of an earlier manager in this process."""
+        self._strays.update(strays)
+
     def sweep(self) -> None:
         """SIGCHLD: reap every zombie of ours that no pidfd of ours will tell of."""
         self._sweeping = None

@@ -117,6 +117,11 @@ class Retiring:
             self._parts.children.signal(self.child, signal.Signals[stop_signal])
         self._timer = self._parts.loop.call_later(grace, self._kill, max(grace, 1.0))
 
+    def resume(self, grace: float) -> None:
+        """It was asked to end before this manager was exec'd anew."""
+        self.ending = True
+        self._timer = self._parts.loop.call_later(grace, self._kill, max(grace, 1.0))
+
     def gone(self) -> None:
         """It has ended."""
         self.keep()

@@ -132,6 +132,28 @@ class Slot:
         """Wait until something about it has changed."""
         await self._changed.wait()
 
+    @property
+    def failures(self) -> int:
+        """Bakes that failed, one after the other."""
+        return self._failures
+
+    @failures.setter
+    def failures(self, count: int) -> None:
+        self._failures = count
+
+    def hold(self) -> None:
+        """Bake nothing until `keep`; a bake under way is given up."""
+        if self._task:
+            self._task.cancel()
+            self._task = None
+        if self.current and not self.current.baked.done():
+            self.current.kill()
+
+    def resume(self, zygote: Zygote) -> None:
+        """It serves already."""
+        self.current = zygote
+        self._change()
+
     def close(self) -> None:
         """Bake no more, and let the zygote end."""
         if self._task:

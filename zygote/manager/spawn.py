@@ -54,6 +54,10 @@ class Spawner:
         # Each open request holds about eight fds on three sides.
         self._room = asyncio.Semaphore(most)
         self.count = 0
+        self.flying = 0
+        """Spawns that a zygote, or an exec, has been asked for and that are not done."""
+        self._gate = asyncio.Event()
+        self._gate.set()
 
     async def spawn(self, order: Order, zygote: Callable[[], Awaitable[Zygote | Alone]]) -> Spawned:
         """Start a process and wait until its set-up is done.
@@ -69,9 +73,11 @@ class Spawner:
         try:
             while True:
                 served_by = await zygote()
+                await self._gate.wait()
                 async with self._room:
-                    if served_by.gone:
+                    if served_by.gone or not self._gate.is_set():
                         continue
+                    self.flying += 1
                     try:
                         return await self._try(order, served_by, order.forks or lost)
                     except NoProcessError:
@@ -79,11 +85,21 @@ class Spawner:
                     except BlankLostError:
                         lost = "the blank was killed"
                         continue
+                    finally:
+                        self.flying -= 1
         except OSError as error:
             raise prepare_error(order.name, error) from error
         finally:
             for descriptor in order.stdio:
                 os.close(descriptor)
+
+    def hold(self) -> None:
+        """Begin no spawn until `release`; those begun go on."""
+        self._gate.clear()
+
+    def release(self) -> None:
+        """Begin spawns again."""
+        self._gate.set()
 
     async def _try(self, order: Order, zygote: Zygote | Alone, forks: str) -> Spawned:
         """Once.

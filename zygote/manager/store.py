@@ -65,6 +65,17 @@ class Store:
         """Roles and descriptors for a spawn: copies, the caller's to close."""
         return [(f"listen:{name}", os.dup(held)) for name, held in self._held.items()]
 
+    def hand_over(self) -> dict[str, int]:
+        """The descriptors by name; they stay ours."""
+        return dict(self._held)
+
+    def take_over(self, held: Mapping[str, int]) -> None:
+        """The same, of an earlier manager in this process."""
+        for name, descriptor in held.items():
+            os.set_inheritable(descriptor, False)
+            self._held[name] = descriptor
+            self.record = {**self.record, name: os.fstat(descriptor).st_ino}
+
     def recover(self, record: Mapping[str, Any], pid: int, pidfd: int) -> None:
         """Get back what an earlier manager had, from the process that has it, too."""
         wanted = {int(inode): name for name, inode in record.items()}

@@ -84,3 +84,7 @@ class Groups:
         """The group that a worker is in."""
         stem, at, _ = worker.partition("@")
         return self._groups.setdefault(stem + at, Group(deque()))
+
+    def all(self) -> list[tuple[str, Group]]:
+        """Each with a name that `of` knows it by."""
+        return list(self._groups.items())

@@ -156,14 +156,7 @@ class Worker:
 
     def adopt(self, child: Child, started_at: float, record: dict[str, Any]) -> None:
         """Take over a process that an earlier manager started."""
-        self.child = child
-        self._leaf = child.leaf
-        self.generation = int(record.get("generation", 0))
-        self.layout = str(record.get("layout", ""))
-        self.spawn_id = bytes.fromhex(record["spawn_id"])
-        file = record.get("file")
-        self._file = (file[0], file[1], file[2], file[3]) if file else None
-        self.standing = Standing.read(record)
+        self._recall(child, record)
         # One that had been told to end so that another could start is told, and counted, again.
         recycling = bool(record.get("recycling"))
         ready = self.unit.spec.type == "simple" or bool(record.get("ready")) or recycling
@@ -172,14 +165,27 @@ class Worker:
         self.unit.recycles = int(record.get("recycles", 0)) - recycling
         self.budget.adopted(self._parts.clock.monotonic())
         self.store.recover(record.get("sockets") or {}, child.pid, child.pidfd)
-        child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
         self._fenced(lambda: self._do(self.unit.recycle() if recycling else Do.NOTHING))
 
     def adopt_retiring(self, retiring: recycle.Retiring) -> None:
         """A process that an earlier manager had put aside: its successor is ours or will be."""
-        self.retiring, child = retiring, retiring.child
-        child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
+        self.retiring = retiring
+        self._follow(retiring.child)
         self._fenced(self._end_retiring)
+
+    def resume(
+        self, child: Child | None, retiring: recycle.Retiring | None, record: dict[str, Any]
+    ) -> None:
+        """Go on in the middle of whatever it was: this manager was exec'd anew.
+
+        Unit and budget are as they were; `record` is what stood in the state file.
+        """
+        self._recall(child, record)
+        self.retiring = retiring
+        if retiring:
+            self._follow(retiring.child)
+        starting = self.unit.state is State.STARTING and child is None
+        self._fenced(lambda: self._do(Do.SPAWN if starting else Do.NOTHING))
 
     def lost(self, record: dict[str, Any]) -> None:
         """A process that an earlier manager started is gone without a trace."""
@@ -302,6 +308,21 @@ class Worker:
 
     # Inside
 
+    def _recall(self, child: Child | None, record: dict[str, Any]) -> None:
+        """What a record says of a process that is there, and of what it was made of."""
+        self.child, self._leaf = child, child.leaf if child else None
+        self.generation = int(record.get("generation", 0))
+        self.layout = str(record.get("layout", ""))
+        self.spawn_id = bytes.fromhex(record["spawn_id"])
+        file = record.get("file")
+        self._file = (file[0], file[1], file[2], file[3]) if file else None
+        self.standing = Standing.read(record)
+        if child:
+            self._follow(child)
+
+    def _follow(self, child: Child) -> None:
+        child.ended.add_done_callback(lambda done: self._fenced(lambda: self._ended(child, done)))
+
     def _fenced(self, handle: Callable[[], None]) -> None:
         try:
             handle()
@@ -368,29 +389,30 @@ class Worker:
             self._write(ready)
 
     def _write(self, ready: bool) -> OSError | None:
+        return self._parts.state.write(self.name, self.record(ready))
+
+    def record(self, ready: bool) -> dict[str, Any]:
+        """What is to outlive the manager. `ready`: it said so."""
         unit = self.unit
-        return self._parts.state.write(
-            self.name,
-            {
-                "worker": self.name,
-                "spawn_id": self.spawn_id.hex(),
-                "wanted": unit.wanted,
-                "ready": ready,
-                "failed": unit.state is State.FAILED,
-                "restarts": unit.restarts,
-                "recycles": unit.recycles,
-                "recycling": self._recycling,
-                "retiring": self.retiring.record if self.retiring else None,
-                "zygote": unit.spec.zygote,
-                "generation": self.generation,
-                "file": self._file,
-                "sockets": self.store.record,
-                "layout": self.layout,
-                "walls": self.standing.walls,
-                "gaps": self.standing.gaps,
-                "spec": worker_to_json(unit.spec),
-            },
-        )
+        return {
+            "worker": self.name,
+            "spawn_id": self.spawn_id.hex(),
+            "wanted": unit.wanted,
+            "ready": ready,
+            "failed": unit.state is State.FAILED,
+            "restarts": unit.restarts,
+            "recycles": unit.recycles,
+            "recycling": self._recycling,
+            "retiring": self.retiring.record if self.retiring else None,
+            "zygote": unit.spec.zygote,
+            "generation": self.generation,
+            "file": self._file,
+            "sockets": self.store.record,
+            "layout": self.layout,
+            "walls": self.standing.walls,
+            "gaps": self.standing.gaps,
+            "spec": worker_to_json(unit.spec),
+        }
 
     def _rung(self) -> None:
         if self._alarm.late > _HELD_UP and self.unit.excuse():

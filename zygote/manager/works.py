@@ -97,17 +97,17 @@ class Works:
         self.zygotes = Zygotes(shop, fleet.zygotes)
         ground.closers.callback(self.zygotes.close)
         self.workers = Workers(fleet)
-        self._notify = NotifyServer(
+        self.notify = NotifyServer(
             loop, runtime.notify_socket, children, self._heard, ground.handed.pop(NOTIFY)
         )
-        ground.closers.callback(self._notify.close)
+        ground.closers.callback(self.notify.close)
         self.spawner = Spawner(loop, children, ground.reaper)
         house = request.House(fleet.name, str(runtime.path), str(runtime.notify_socket), ground.env)
         self.parts = Parts(
             loop=loop, clock=Clock(loop.time, time.time), chance=_chance, events=events,
             children=children, spawner=self.spawner, zygotes=self.zygotes, state=self.state,
             leaves=self.leaves, logs=self.logs, house=house, find=self.workers.find,
-            is_needed=self.workers.is_needed, retry_notify=self._notify.retry,
+            is_needed=self.workers.is_needed, retry_notify=self.notify.retry,
             pace=Pace(fleet.restart_rate), groups=Groups(), freshness=freshness,
         )  # fmt: skip
         self.workers.bind(self.parts)
@@ -156,7 +156,7 @@ class Works:
 
     def last_words(self) -> None:
         """A child has ended: hear what it said before."""
-        self._notify.drain()
+        self.notify.drain()
 
     def broken(self, child: Child, error: BaseException) -> None:
         """The handling of a child failed in a way that we did not foresee."""

@@ -81,17 +81,26 @@ class Shop(Protocol):
 class Zygote:
     """One zygote process: one generation of one zygote. To be awaited: `start`, then `bake`.
 
+    Args:
+        sock: our end of the link to one that is there already, see `resume`.
     Attributes:
         baked: resolved with the bake's report, or with the ZygoteError that ended it.
         blanks: clones of it that wait for a spawn.
+        layout: names the exec that it comes from: who has the same shares addresses, canary, seed.
     """
 
     def __init__(
-        self, shop: Shop, spec: ZygoteSpec, generation: int, parent: Zygote | None = None
+        self,
+        shop: Shop,
+        spec: ZygoteSpec,
+        generation: int,
+        parent: Zygote | None = None,
+        sock: socket.socket | None = None,
     ) -> None:
         self.spec = spec
         self.parent = parent
         self.generation = generation
+        self.layout: str = parent.layout if parent else f"{spec.name}.{generation}"
         self.report: dict[str, Any] = {}
         self.baked: asyncio.Future[dict[str, Any]] = shop.loop.create_future()
         self.child: Child | None = None
@@ -101,8 +110,16 @@ class Zygote:
         self._open: dict[bytes, asyncio.Future[Packet]] = {}
         self._answers = 0
         self._patience: asyncio.TimerHandle | None = None
-        ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours = sock
+        if ours is None:
+            ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._link = Link(shop.loop, ours, self._received, self._lost)
+
+    def resume(self, child: Child, report: dict[str, Any], layout: str) -> None:
+        """It was baked before this manager was exec'd anew; instead of `start` and `bake`."""
+        self.child, self.layout = child, layout
+        self._received(Packet(Kind.BAKED, body=_json(report)))
+        child.ended.add_done_callback(self._ended)
 
     async def start(self) -> None:
         """Make the process, by exec or by its parent, and ask it to bake.
@@ -147,11 +164,6 @@ class Zygote:
         )  # fmt: skip
 
     @property
-    def layout(self) -> str:
-        """Names the exec that it comes from: who has the same shares addresses, canary and seed."""
-        return self.parent.layout if self.parent else f"{self.spec.name}.{self.generation}"
-
-    @property
     def pid(self) -> int:
         """Of the zygote process."""
         return self.child.pid if self.child else 0
@@ -160,6 +172,16 @@ class Zygote:
     def identity(self) -> Generation:
         """Its name, and the number of its generation."""
         return self.spec.name, self.generation
+
+    @property
+    def waits(self) -> bool:
+        """A request is open: it has still to answer."""
+        return bool(self._open)
+
+    @property
+    def link(self) -> int:
+        """The descriptor of our end of its link; -1 once that is closed."""
+        return self._link.fileno()
 
     @property
     def ready(self) -> bool:

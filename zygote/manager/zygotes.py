@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping
+from typing import Any
 
 from zygote.errors import ZygoteError
 from zygote.fleet.model import ZygoteSpec
 from zygote.manager.alone import Alone
+from zygote.manager.children import Child
 from zygote.manager.slot import END_TIMEOUT, Slot
 from zygote.manager.zygote import Shop, Zygote
 
@@ -53,6 +56,26 @@ class Zygotes:
         """Replace every zygote that ends from now on."""
         for slot in self.slots.values():
             slot.keep()
+
+    def hold(self) -> None:
+        """Bake nothing until `keep`; bakes under way are given up."""
+        for slot in self.slots.values():
+            slot.hold()
+
+    def serving(self) -> list[Zygote]:
+        """Those that serve, parents before their branches."""
+        found = (slot.current for slot in self.slots.values())
+        return [zygote for zygote in found if zygote and zygote.ready]
+
+    def resume(
+        self, spec: ZygoteSpec, generation: int, sock: socket.socket, child: Child,
+        report: dict[str, Any], layout: str,
+    ) -> None:  # fmt: skip
+        """One that served before this manager was exec'd anew; owns the socket, its link."""
+        zygote = Zygote(self._shop, spec, generation, sock=sock)
+        zygote.resume(child, report, layout)
+        slot = self.slots.get(spec.name) or self.add(spec)
+        slot.resume(zygote)
 
     def close(self) -> None:
         """Let all of them end."""
