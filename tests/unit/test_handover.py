@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zygote.errors import ZygoteError
@@ -35,6 +35,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_value_comes_back_as_it_was(value: Any) -> None:
     back = plain.decode(json.loads(json.dumps(plain.encode(value))))

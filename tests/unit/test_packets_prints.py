@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decnet.packets import ja, ssh, tls
@@ -192,6 +192,7 @@ def test_prints_jarm_answer() -> None:
     assert jarm.answer(b"HTTP/1.1 400 Bad Request") == jarm.NO_ANSWER
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 600), st.integers(0, 255))
 def test_prints_no_bytes_raise_anything_but_malformed(junk: bytes, at: int, byte: int) -> None:
     for good in (client_hello(), server_hello()):
