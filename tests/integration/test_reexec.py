@@ -123,6 +123,36 @@ async def test_reexec_keeps_pids_and_spawns_afterwards(make: Make) -> None:
     assert not alive(state.pid)
 
 
+async def test_branches_blanks_classes_and_kept_sockets_go_on(make: Make) -> None:
+    fleet = 'blanks = 2\n[zygote.leaf]\nparent = "floor"\n' + "".join(
+        (
+            worker("twig", "sleeper").replace('"floor"', '"leaf"'),
+            worker("apart", "sleeper", 'isolation = "class:a"'),
+            worker("alone", "sleeper", 'isolation = "exec"'),
+            worker("door", "lender", 'type = "notify"'),
+        )
+    )
+    manager = await make(fleet).start()
+    for name in ("twig", "apart", "alone", "door"):
+        await manager.until(name, lambda w: w.ready)
+    before = {w.name: (w.pid, w.layout) for w in await manager.workers()}
+    zygotes = {z.name: z.pid for z in await manager.zygotes()}
+    await manager.reexec()
+    assert {w.name: (w.pid, w.layout) for w in await manager.workers()} == before
+    assert {z.name: z.pid for z in await manager.zygotes()} == zygotes
+    for name in before:
+        await manager.send(name, "KILL")
+        state = await manager.until(name, lambda w: w.ready and w.restarts == 1)
+        assert (state.layout, state.last_end) == (before[name][1], "signalled(SIGKILL)")
+    first, second = await manager.lines("door.address", 2)
+    assert first == second, "the same socket: nobody was refused"
+    kill_hard(zygotes["floor"])
+    await manager.eventually(
+        manager.zygotes, lambda found: {z.name: z.generation for z in found}["floor"] == 2
+    )
+    assert {z.name: z.pid for z in await manager.zygotes()}["leaf"] == zygotes["leaf"]
+
+
 async def test_twenty_reexecs_under_load_lose_no_event_and_no_descriptor(make: Make) -> None:
     names = [f"w{number}" for number in range(6)]
     fleet = "".join(worker(name, "sleeper", *STEADY) for name in names) + worker("calm", "sleeper")

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from zygote import notify
+from zygote import notify, sockets
 
 FLOOR = os.getpid()
 """Of the process that imported this: a copy has its zygote's."""
@@ -45,6 +45,15 @@ def seed_teller() -> None:
     """Tells the hash of a word, which the hash seed decides, and what it was forked with."""
     told("seed", f"{hash('zygote')} {'tiny' in sys.modules and sys.modules['tiny'].FLOOR}")
     sleeper()
+
+
+def lender() -> None:
+    """Listens on a socket that its manager keeps for the next process; tells its address."""
+    sock = sockets.listener("door", lambda: socket.create_server(("127.0.0.1", 0)))
+    told("address", str(sock.getsockname()[1]))
+    notify.ready()
+    while True:
+        signal.pause()
 
 
 def crasher() -> None:
