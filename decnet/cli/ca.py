@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from decnet.cli.rest import say
 from decnet.settings import Settings
-from decnet.ship import certs
 from decnet.ship.options import ship_folder
 from zygote.errors import Exit, ZygoteError
 
@@ -33,6 +32,8 @@ def ca(
         out: issue: write the three files into this folder.
         server: issue: for a listener, not for a forwarder.
     """
+    from decnet.ship import certs  # late: cryptography
+
     folder = ship_folder(Settings.from_env().state_dir)
     if action == "init":
         if name is not None:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
 from decnet.bus import topics
-from decnet.canary import bait, store
-from decnet.canary.instrument import INSTRUMENTERS, kind_of
-from decnet.canary.render import keep, render
 from decnet.canary.settings import CanarySettings
 from decnet.cli.local import transact
 from decnet.cli.rest import printable, say
-from decnet.db.tables import CanaryToken
 from decnet.settings import Settings
 from zygote.cli.options import Json
+
+if TYPE_CHECKING:
+    from decnet.canary import bait
+    from decnet.db.tables import CanaryToken
 
 canary = App(name="canary", help="Bait that calls home: make it, plant it, see who took it.")
 
@@ -46,6 +46,10 @@ def add(
         decky: where it is planted.
         path: the place of the file there.
     """
+    from decnet.canary import bait, store
+    from decnet.canary.instrument import INSTRUMENTERS, kind_of
+    from decnet.canary.render import keep
+
     settings = Settings.from_env()
     if make is not None and make not in bait.GENERATORS:
         raise store.CanaryError(
@@ -86,6 +90,8 @@ def add(
 @canary.command(name="list")
 def list_(*, as_json: Json = False) -> None:
     """List the tokens."""
+    from decnet.canary import store
+
     settings = Settings.from_env()
     tokens = transact(store.every)
     if as_json:
@@ -109,6 +115,8 @@ def list_(*, as_json: Json = False) -> None:
 @canary.command
 def revoke(name: str) -> None:
     """Let a token's hits count no more."""
+    from decnet.canary import store
+
     token = transact(lambda session: store.revoke(session, name), topics.canary("any", "revoked"))
     _say(f"{token.name} is revoked")
 
@@ -120,6 +128,8 @@ def triggers(name: str | None = None, *, limit: int = 50, as_json: Json = False)
     Args:
         name: of this token only.
     """
+    from decnet.canary import store
+
     rows = transact(lambda session: store.triggers(session, name, limit))
     if as_json:
         say(json.dumps(rows))
@@ -144,6 +154,9 @@ def render_(name: str, out: Path | None = None) -> None:
     Args:
         out: where to; default: standard output.
     """
+    from decnet.canary import store
+    from decnet.canary.render import render
+
     settings = Settings.from_env()
 
     async def read(session: Any) -> Any:
@@ -169,6 +182,8 @@ def _row(token: CanaryToken) -> dict[str, Any]:
 
 
 def _call(settings: Settings, token: CanaryToken) -> bait.Call:
+    from decnet.canary import bait
+
     own = CanarySettings.from_env(settings.state_dir)
     return bait.make_call(token, own.http_base, own.dns_zone)
 

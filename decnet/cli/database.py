@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from decnet.db.engine import Database
 from decnet.settings import Settings
+
+if TYPE_CHECKING:
+    from decnet.db.engine import Database
 
 T = TypeVar("T")
 
@@ -17,6 +19,8 @@ async def with_database(work: Callable[[Database], Awaitable[T]]) -> T:
     Raises:
         NotMigrated: there is none yet; says what to run.
     """
+    from decnet.db.engine import Database  # late: --help and completion load no table
+
     database = Database(Settings.from_env().db_url)
     await database.open()
     try:

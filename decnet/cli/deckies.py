@@ -11,12 +11,13 @@ from rich.table import Table
 
 from decnet.cli.database import with_database
 from decnet.cli.rest import printable, say
-from decnet.estate.deckies import all_deckies
 from zygote.cli.options import Json
 
 
 def deckies(*, as_json: Json = False) -> None:
     """List the deckies of this database: what is wanted of each, and how it is."""
+    from decnet.estate.deckies import all_deckies  # late: tables
+
     rows = asyncio.run(with_database(all_deckies))
     if as_json:
         say(json.dumps([row.model_dump(mode="json") for row in rows]))

@@ -17,7 +17,7 @@ from decnet.cli import deploy_live as live
 from decnet.cli.local import transact
 from decnet.cli.rest import printable, say
 from decnet.decoys.catalogue import UnknownDecoy, worker_name
-from decnet.estate import deployment, wanted
+from decnet.estate import wanted
 from decnet.estate.settings import EstateSettings
 from decnet.settings import Settings
 from zygote.cli import report
@@ -66,6 +66,8 @@ def deploy(
         as_shipped: forget all deployments: the fleet file says which decoys there are.
         dry_run: only tell what would be done.
     """
+    from decnet.estate import deployment
+
     settings = Settings.from_env()
     source = file or config
     if as_shipped:
@@ -112,6 +114,8 @@ def teardown(
         every: all of them.
         dry_run: only tell what would be done.
     """
+    from decnet.estate import deployment
+
     if bool(names) == every:
         raise _usage("which deckies?", "name some, or say --all")
     settings = Settings.from_env()
@@ -148,6 +152,8 @@ def _act(
     notes: Sequence[str],
 ) -> int:
     """Bring what runs to what is wanted; tell what came of it."""
+    from decnet.estate import deployment
+
     running = asyncio.run(live.running(settings.decky_name))
     steps = deployment.steps(deckies, running or {})
     results: list[Result] = []
@@ -187,6 +193,8 @@ def _act(
 
 
 def _as_shipped(settings: Settings, dry_run: bool) -> int:
+    from decnet.estate import deployment
+
     if dry_run:
         say("nothing was done: the deployment would be forgotten, the fleet file would count")
         return Exit.DONE

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from decnet.cli.local import transact
 from decnet.decoys.catalogue import WORKER_PREFIX, UnknownDecoy, decky_number, worker_name
-from decnet.estate.deckies import rows_of_host
-from decnet.estate.deployment import Steps
 from decnet.estate.manager import LIVE, Running, group
 from decnet.estate.wanted import Wanted
 from zygote.cli.context import current
 from zygote.client.api import Client
 from zygote.control.interface import Result
 from zygote.errors import Exit, ZygoteError
+
+if TYPE_CHECKING:
+    from decnet.estate.deployment import Steps
 
 AT_ONCE = 40
 """Decoys in one call to the manager: so there is progress to be told."""
@@ -54,6 +56,8 @@ def rows(first: str) -> dict[str, Wanted]:
     Args:
         first: the name of decky 1.
     """
+    from decnet.estate.deckies import rows_of_host
+
     found = {}
     for row in transact(rows_of_host):
         try:

@@ -10,15 +10,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from decnet.cli import ttp_files
 from decnet.cli.database import with_database
-from decnet.db.engine import Database
-from decnet.export.rows import HEADS, batches
 from zygote.errors import ZygoteError
+
+if TYPE_CHECKING:
+    from decnet.db.engine import Database
 
 export = App(name="export", help="What was seen, for other tools: STIX, ATT&CK Navigator, CSV.")
 Out = Annotated[
@@ -37,6 +37,8 @@ def stix(*, attacker: str | None = None, since_days: float | None = None, out: O
         attacker: only what this address, or uuid, did.
         since_days: only of the last days.
     """
+    from decnet.cli import ttp_files  # late: --help and completion load no table
+
     with _written(out):
         ttp_files.stix(attacker=attacker, since_days=since_days)
 
@@ -51,6 +53,8 @@ def navigator(
         attacker: only what this address, or uuid, did.
         since_days: only of the last days.
     """
+    from decnet.cli import ttp_files
+
     with _written(out):
         ttp_files.navigator(attacker=attacker, since_days=since_days)
 
@@ -74,6 +78,8 @@ def csv_(
         raw: cells as they are. Without it a cell that a spreadsheet would take for a formula
             gets an apostrophe in front: attackers choose much of what stands here.
     """
+
+    from decnet.export.rows import HEADS, batches
 
     async def work(db: Database) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\r\n")

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from decnet.bus.client import BusClient
-from decnet.db.engine import Database
 from decnet.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +20,9 @@ def transact(work: Callable[[AsyncSession], Awaitable[T]], *tell: str) -> T:
     Raises:
         ZygoteError: no database, or of another version; the way out is in its hint.
     """
+
+    from decnet.bus.client import BusClient  # late: --help and completion load no table
+    from decnet.db.engine import Database
 
     async def run() -> T:
         settings = Settings.from_env()

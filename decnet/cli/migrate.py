@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decnet.db import migrate as program
-
 
 def migrate(*, check: bool = False) -> int:
     """Make the database, or bring it to this program's revision. Run it while the fleet is down.
@@ -11,4 +9,6 @@ def migrate(*, check: bool = False) -> int:
     Args:
         check: only tell whether that is needed (exit code 1 if so).
     """
+    from decnet.db import migrate as program  # late: Alembic
+
     return program.main(["--check"] if check else [])

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.bus import topics
-from decnet.bus.client import BusClient
 from decnet.cli.database import with_database
 from decnet.cli.rest import say
-from decnet.db.engine import Database
-from decnet.db.tables import FleetDecky
 from decnet.decoys.catalogue import KINDS
-from decnet.estate import mutations
-from decnet.estate.deckies import all_deckies
 from decnet.settings import Settings
 from zygote.errors import Exit, ZygoteError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from decnet.db.engine import Database
 
 
 def mutate(
@@ -51,6 +50,10 @@ def mutate(
 async def _ask(
     database: Database, names: tuple[str, ...], services: tuple[str, ...], interval: int | None
 ) -> list[str]:
+    from decnet.db.tables import FleetDecky  # late: --help and completion load no table
+    from decnet.estate import mutations
+    from decnet.estate.deckies import all_deckies
+
     known = {row.name: row for row in await all_deckies(database)}
     missing = [name for name in names if name not in known]
     if missing:
@@ -82,6 +85,8 @@ async def _ask(
 
 
 async def _hint(names: tuple[str, ...]) -> None:
+    from decnet.bus.client import BusClient
+
     settings = Settings.from_env()
     bus = BusClient(settings.bus_socket, "cli", enabled=settings.bus_enabled)
     try:

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import signal
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from decnet.settings import Settings
-from decnet.supervise.host import GROUPS, Host, choose, load
 from zygote.errors import Exit, ZygoteError
 from zygote.notify import ready, stopping
+
+if TYPE_CHECKING:
+    from decnet.supervise.host import Host
 
 
 def supervise(*names: str, every: Annotated[bool, Parameter("--all")] = False) -> None:
@@ -26,6 +28,8 @@ def supervise(*names: str, every: Annotated[bool, Parameter("--all")] = False) -
         names: workers, or the groups batch and cpu.
         every: every worker that is no decoy.
     """
+    from decnet.supervise.host import GROUPS, Host, choose, load  # late: every worker
+
     if not names and not every:
         raise ZygoteError(
             "which workers?",

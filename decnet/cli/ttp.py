@@ -10,28 +10,31 @@ import datetime as dt
 import getpass
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from decnet.cli.database import with_database
 from decnet.cli.rest import printable, say
 from decnet.cli.ttp_files import seen_techniques
-from decnet.db.engine import Database
-from decnet.db.tables import TtpRule, utc_now
-from decnet.ttp import query, states
-from decnet.ttp.engine import Verdict
-from decnet.ttp.shared import get_shared
 from zygote.cli.options import Json
 from zygote.errors import Exit, ZygoteError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from decnet.db.engine import Database
+    from decnet.ttp.engine import Verdict
 
 
 def rules(*, as_json: Json = False) -> None:
     """List the rules in force, and what was decided of them."""
+
+    from sqlmodel import col, select  # late: --help and completion load no table
+
+    from decnet.db.tables import TtpRule, utc_now
+    from decnet.ttp import states
 
     async def read(db: Database) -> tuple[Any, dict[str, Verdict]]:
         async with db.session() as session:
@@ -86,6 +89,9 @@ def tags(
         technique: only this: T1110 (with its sub-techniques), or T1110.001.
         rule: only by this rule.
     """
+    from decnet.ttp import query
+    from decnet.ttp.shared import get_shared
+
     wanted = query.Filter(attacker=attacker, technique=technique, rule=rule)
 
     async def read(db: Database) -> Any:
@@ -121,6 +127,8 @@ def techniques(
         attacker: only by this address, or uuid.
         since_days: only of the last days.
     """
+    from decnet.ttp.shared import get_shared
+
     found = asyncio.run(with_database(lambda db: seen_techniques(db, attacker, since_days)))
     attack = get_shared().attack
     if as_json:
@@ -168,6 +176,9 @@ def disable(
         hours: only for so long.
         reason: why, for others.
     """
+    from decnet.db.tables import utc_now
+    from decnet.ttp.engine import Verdict
+
     until = None if hours is None else utc_now() + dt.timedelta(hours=hours)
     state = "disabled" if confidence_max is None else "clipped"
     _decide(rule, Verdict(state, confidence_max, until, reason, getpass.getuser()))
@@ -181,6 +192,8 @@ def enable(rule: str, *, reason: str = "") -> None:
         rule: its id, R0001.
         reason: why, for others.
     """
+    from decnet.ttp.engine import Verdict
+
     _decide(rule, Verdict("enabled", None, None, reason, getpass.getuser()))
     say(f"{rule} is enabled")
 
@@ -189,6 +202,10 @@ def enable(rule: str, *, reason: str = "") -> None:
 
 
 def _decide(rule: str, verdict: Verdict) -> None:
+    from decnet.db.tables import TtpRule
+    from decnet.ttp import states
+    from decnet.ttp.shared import get_shared
+
     async def write(session: AsyncSession) -> None:
         known = await session.get(TtpRule, rule)
         if known is None and rule not in {one.id for one in get_shared().rules}:

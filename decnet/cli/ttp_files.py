@@ -7,22 +7,17 @@ import datetime as dt
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decnet.cli.database import with_database
 from decnet.cli.rest import say
-from decnet.db.engine import Database
-from decnet.db.tables import utc_now
-from decnet.ttp import export, query
-from decnet.ttp.attack import Attack
-from decnet.ttp.backfill import Report
-from decnet.ttp.backfill import backfill as fill
-from decnet.ttp.catalogue import Catalogue
-from decnet.ttp.examples import failures
-from decnet.ttp.rules import FILE_MOST, read_rules
-from decnet.ttp.settings import TtpSettings
-from decnet.ttp.shared import get_shared
 from zygote.cli.options import Json
 from zygote.errors import Exit, ZygoteError
+
+if TYPE_CHECKING:
+    from decnet.db.engine import Database
+    from decnet.ttp import query
+    from decnet.ttp.backfill import Report
 
 SIGHTS_MOST = 100_000
 
@@ -33,6 +28,10 @@ def check(file: Path) -> int:
     Args:
         file: YAML, as in DECNET_TTP_RULES_DIR.
     """
+    from decnet.ttp.attack import Attack  # late: --help and completion load no table
+    from decnet.ttp.examples import failures
+    from decnet.ttp.rules import FILE_MOST, read_rules
+
     try:
         with file.open("rb") as handle:
             data = handle.read(FILE_MOST + 1)
@@ -62,6 +61,11 @@ def backfill(
         dry_run: only count.
         batch_size: rows in one turn (1 to 5000).
     """
+    from decnet.ttp.backfill import backfill as fill
+    from decnet.ttp.catalogue import Catalogue
+    from decnet.ttp.settings import TtpSettings
+    from decnet.ttp.shared import get_shared
+
     catalogue = Catalogue(get_shared(), TtpSettings.from_env().rules_dir)
     catalogue.refresh()
 
@@ -96,6 +100,9 @@ def navigator(*, attacker: str | None = None, since_days: float | None = None) -
         attacker: only what this address, or uuid, did.
         since_days: only of the last days.
     """
+    from decnet.ttp import export
+    from decnet.ttp.shared import get_shared
+
     found = asyncio.run(with_database(lambda db: seen_techniques(db, attacker, since_days)))
     whose = f" by {attacker}" if attacker else ""
     layer = export.navigator(get_shared().attack, found, f"Honeypot{whose}", "Seen on decoys")
@@ -109,6 +116,9 @@ def stix(*, attacker: str | None = None, since_days: float | None = None) -> Non
         attacker: only what this address, or uuid, did.
         since_days: only of the last days.
     """
+    from decnet.ttp import export, query
+    from decnet.ttp.shared import get_shared
+
     wanted = filter_of(attacker, since_days)
 
     async def read(db: Database) -> list[query.Sight]:
@@ -126,11 +136,16 @@ async def seen_techniques(
     db: Database, attacker: str | None, since_days: float | None
 ) -> list[query.TechniqueCount]:
     """The techniques that were seen, by whom and since when."""
+    from decnet.ttp import query
+
     async with db.session() as session:
         return await query.techniques(session, filter_of(attacker, since_days))
 
 
 def filter_of(attacker: str | None, since_days: float | None) -> query.Filter:
     """The filter that the options mean."""
+    from decnet.db.tables import utc_now
+    from decnet.ttp import query
+
     since = None if since_days is None else utc_now() - dt.timedelta(days=since_days)
     return query.Filter(attacker=attacker, since=since)

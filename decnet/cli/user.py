@@ -7,22 +7,21 @@ import json
 import re
 import secrets
 import sys
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from decnet.cli.local import transact
 from decnet.cli.rest import printable, say
-from decnet.db.tables import User, utc_now
-from decnet.web.api import auth
 from zygote.cli.options import Json
 from zygote.errors import Exit, ZygoteError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from decnet.db.tables import User
 
 user = App(name="user", help="Who may log in to the dashboard and the REST interface.")
 NAME = re.compile(r"[\w.@+-]{1,64}")
@@ -40,6 +39,11 @@ def add(name: str, *, role: Role = "viewer", as_json: Json = False) -> None:
         name: letters, digits and .@+-_
         role: a viewer sees everything and changes nothing; an admin may do both.
     """
+    from sqlalchemy.exc import IntegrityError  # late: --help and completion load no table
+
+    from decnet.db.tables import User
+    from decnet.web.api import auth
+
     if not NAME.fullmatch(name):
         raise _wrong(f"{name!r} cannot be a user's name", "up to 64 letters, digits and .@+-_")
     password, made_up = _password()
@@ -62,6 +66,10 @@ def add(name: str, *, role: Role = "viewer", as_json: Json = False) -> None:
 @user.command(name="list")
 def list_(*, as_json: Json = False) -> None:
     """List the users."""
+
+    from sqlmodel import col, select
+
+    from decnet.db.tables import User
 
     async def read(session: AsyncSession) -> list[User]:
         return list(await session.scalars(select(User).order_by(col(User.username))))
@@ -90,6 +98,9 @@ def list_(*, as_json: Json = False) -> None:
 @user.command(name="password")
 def password_(name: str, *, as_json: Json = False) -> None:
     """Set another password for a user, who has to change it; logins of before end at once."""
+    from decnet.db.tables import utc_now
+    from decnet.web.api import auth
+
     password, made_up = _password()
     digest = auth.hash_password(password)
 
@@ -105,6 +116,9 @@ def password_(name: str, *, as_json: Json = False) -> None:
 @user.command
 def remove(name: str) -> None:
     """Remove a user; all logins of that user end at once."""
+    from sqlmodel import col, func, select
+
+    from decnet.db.tables import User
 
     async def work(session: AsyncSession) -> None:
         row = await _find(session, name)
@@ -122,6 +136,10 @@ def remove(name: str) -> None:
 
 
 async def _find(session: AsyncSession, name: str) -> User:
+    from sqlmodel import col, select
+
+    from decnet.db.tables import User
+
     row = await session.scalar(select(User).where(col(User.username) == name))
     if row is None:
         raise ZygoteError(

@@ -13,7 +13,16 @@ from decnet.cli.rest import check, connect, get, printable, say, unreachable
 from zygote.cli.options import Follow, Json
 
 RECONNECT_SECONDS = 1.0
-SHOWN = ("principal", "secret_printable", "command", "method", "path", "user_agent", "outcome")
+SHOWN = (
+    "principal",
+    "secret_printable",
+    "command",
+    "method",
+    "path",
+    "user_agent",
+    "url",
+    "outcome",
+)
 
 
 def visits(

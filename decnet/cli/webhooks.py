@@ -7,7 +7,7 @@ import json
 import sys
 import time
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 from rich.console import Console
@@ -16,12 +16,13 @@ from rich.table import Table
 from decnet.bus.topics import WEBHOOKS_CHANGED
 from decnet.cli.local import transact
 from decnet.cli.rest import printable, say
-from decnet.webhook import store
 from decnet.webhook.event import Event
-from decnet.webhook.sender import Outcome, Receiver, Sender
 from decnet.webhook.settings import WebhookSettings
 from zygote.cli.options import Json
 from zygote.errors import Exit, ZygoteError
+
+if TYPE_CHECKING:
+    from decnet.webhook.sender import Outcome, Receiver
 
 webhooks = App(name="webhooks", help="Tell other systems what happens: signed HTTP requests.")
 
@@ -45,6 +46,8 @@ def add(
         secret: for the signatures; one is made if you give none.
         at_once: deliveries at once, 1 to 10. With 1 the events come in order.
     """
+    from decnet.webhook import store
+
     made = transact(
         lambda session: store.add(
             session, name, url, patterns or ("AttackerDetail",), secret=secret, concurrency=at_once
@@ -61,6 +64,8 @@ def add(
 @webhooks.command(name="list")
 def list_(*, as_json: Json = False) -> None:
     """List the subscriptions."""
+    from decnet.webhook import store
+
     rows = [store.public(row) for row in transact(store.every)]
     if as_json:
         say(json.dumps(rows))
@@ -82,6 +87,8 @@ def list_(*, as_json: Json = False) -> None:
 @webhooks.command
 def remove(name: str) -> None:
     """Remove a subscription with its queue and dead letters."""
+    from decnet.webhook import store
+
     transact(lambda session: store.remove(session, name), WEBHOOKS_CHANGED)
     _say(f"{name} is removed")
 
@@ -89,6 +96,8 @@ def remove(name: str) -> None:
 @webhooks.command
 def enable(name: str) -> None:
     """Let a subscription deliver (again): what waits is sent."""
+    from decnet.webhook import store
+
     transact(lambda session: store.enable(session, name), WEBHOOKS_CHANGED)
     _say(f"{name} delivers")
 
@@ -96,6 +105,8 @@ def enable(name: str) -> None:
 @webhooks.command
 def disable(name: str) -> None:
     """Switch a subscription off; what happens meanwhile is not kept for it."""
+    from decnet.webhook import store
+
     transact(lambda session: store.enable(session, name, on=False), WEBHOOKS_CHANGED)
     _say(f"{name} is off")
 
@@ -107,6 +118,8 @@ def rotate(name: str, *, secret: str = "") -> None:
     Args:
         secret: for the signatures from now on; one is made if you give none.
     """
+    from decnet.webhook import store
+
     made = transact(lambda session: store.rotate(session, name, secret), WEBHOOKS_CHANGED)
     say(f"secret {made.secret}")
 
@@ -114,6 +127,8 @@ def rotate(name: str, *, secret: str = "") -> None:
 @webhooks.command
 def dead(name: str, *, limit: int = 50, as_json: Json = False) -> None:
     """List the dead letters: events that the receiver did not take."""
+    from decnet.webhook import store
+
     rows = transact(lambda session: store.dead(session, name, limit))
     if as_json:
         say(json.dumps(rows, default=str))
@@ -128,6 +143,8 @@ def dead(name: str, *, limit: int = 50, as_json: Json = False) -> None:
 @webhooks.command
 def log(name: str, *, limit: int = 50, as_json: Json = False) -> None:
     """List the last deliveries."""
+    from decnet.webhook import store
+
     rows = [
         row.model_dump(mode="json")
         for row in transact(lambda session: store.deliveries(session, name, limit))
@@ -156,6 +173,8 @@ def replay(name: str, event: str = "") -> None:
     Args:
         event: only this one (see `decnetctl webhooks dead`).
     """
+    from decnet.webhook import store
+
     count = transact(lambda session: store.replay(session, name, event), WEBHOOKS_CHANGED)
     _say(f"{count} events wait for delivery")
 
@@ -163,6 +182,9 @@ def replay(name: str, event: str = "") -> None:
 @webhooks.command
 def test(name: str, *, as_json: Json = False) -> None:
     """Send a test event now, from here; exit code 1 where the receiver does not take it."""
+    from decnet.webhook import store
+    from decnet.webhook.sender import Receiver
+
     row = transact(lambda session: store.find(session, name))
     receiver = Receiver(row.uuid, row.name, row.url, row.secret, tuple(row.topic_patterns))
     outcome = asyncio.run(_send_test(receiver))
@@ -181,6 +203,8 @@ def test(name: str, *, as_json: Json = False) -> None:
 
 
 async def _send_test(receiver: Receiver) -> Outcome:
+    from decnet.webhook.sender import Sender
+
     sender = Sender(WebhookSettings.from_env())
     event = Event.make(
         "system.webhook.test", uuid.uuid4().hex, time.time(), {"subscription": receiver.name}

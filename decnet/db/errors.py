@@ -6,7 +6,7 @@ from zygote.errors import ZygoteError
 
 EXIT_NO_DATABASE = 66
 EXIT_STORAGE = 75
-MIGRATE = "python -m decnet.db.migrate"
+MIGRATE = "decnetctl migrate"
 
 
 class DatabaseError(ZygoteError):

@@ -93,4 +93,4 @@ def test_groups_name_workers_that_exist_in_start_order() -> None:
 async def test_without_a_database_it_says_what_to_run(tmp_path: Path) -> None:
     async with worker(tmp_path, "decnet.cli.app", "supervise", "profiler") as process:
         assert await process.ended() == 66
-    assert "decnet.db.migrate" in process.log.read_text()
+    assert "decnetctl migrate" in process.log.read_text()

@@ -180,7 +180,7 @@ async def test_worker_that_fails_says_why(tmp_path: Path, mode: str, code: int, 
 async def test_worker_without_its_database_names_the_command(tmp_path: Path) -> None:
     async with worker(tmp_path, WRITER, "count", "w", "1") as running:
         assert await running.ended() == EXIT_NO_DATABASE
-        assert "python -m decnet.db.migrate" in running.log.read_text()
+        assert "decnetctl migrate" in running.log.read_text()
         assert "Traceback" not in running.log.read_text()
 
 

@@ -78,7 +78,7 @@ def test_migrations_file_is_private(url: str) -> None:
 def test_migrations_missing_database_names_the_command_and_makes_no_file(url: str) -> None:
     with pytest.raises(NotMigrated) as caught:
         check(url)
-    assert "decnet.db.migrate" in caught.value.hint
+    assert "decnetctl migrate" in caught.value.hint
     assert caught.value.exit_code == EXIT_NO_DATABASE
     assert not Path(file_of(url)).exists()
 
@@ -123,7 +123,7 @@ def test_migrations_command_line(
 ) -> None:
     monkeypatch.setenv("DECNET_STATE_DIR", str(tmp_path))
     assert main(["--check"]) == EXIT_NO_DATABASE
-    assert "python -m decnet.db.migrate" in capsys.readouterr().err
+    assert "decnetctl migrate" in capsys.readouterr().err
     assert main([]) == 0
     assert f"created at {HEAD}" in capsys.readouterr().out
     assert main([]) == 0

@@ -3,7 +3,7 @@ import { address, button, fill, h, mono, svg, tr, when } from "../dom.js";
 
 const SHOWN_MOST = 200;
 const SPANS = [["hour", 3600, 60], ["24 hours", 86400, 96], ["7 days", 604800, 84]]; // name, seconds, bars
-const DETAIL = ["principal", "secret_printable", "command", "method", "path", "user_agent", "outcome", "query"];
+const DETAIL = ["principal", "secret_printable", "command", "method", "path", "user_agent", "outcome", "query", "url", "filename"];
 
 export const detail = (row) => DETAIL.filter((k) => row.fields?.[k])
   .map((k) => `${k}=${String(row.fields[k]).slice(0, 300)}`).join("  ") || (row.msg ?? "").slice(0, 300);
@@ -13,7 +13,7 @@ export const columns = [
   { label: "Address", cell: (r) => address(r.attacker_ip) },
   { label: "Where", cell: (r) => `${r.decky} / ${r.service}` },
   { label: "What", cell: (r) => r.event_type },
-  { label: "Detail", cell: (r) => mono(detail(r)) },
+  { label: "Detail", cell: (r) => detail(r) && mono(detail(r)) },
 ];
 
 export async function show(place) {
