@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Cli
+from tests.support.cli import COMMAND, Cli
 from tests.support.managers import alive
 from tests.support.rolls import Rolls, roller, rolling
 from zygote.errors import ZygoteError
@@ -248,3 +249,42 @@ async def test_command_tells_each_step_and_fails_with_its_reason(pair: Rolls) ->
     rolls.write(top="1 / 0\n")
     told = (await asyncio.to_thread(command, *run, "reload", "--json", code=1)).json
     assert (told["ok"], told["error"]["code"]) == (False, "preload-raised")
+
+
+async def test_watch_reloads_on_each_change_and_tries_a_bad_one_once(pair: Rolls) -> None:
+    manager, rolls = pair.manager, pair
+    cli = Cli(manager.folder)
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "--runtime-dir", str(manager.run), "reload", "--watch", env=cli.env(),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    lines: list[str] = []
+
+    async def until(text: str) -> None:
+        assert process.stdout
+        async with asyncio.timeout(60):
+            while not lines or text not in lines[-1]:
+                lines.append((await process.stdout.readline()).decode())
+
+    await until("watching what fleet 'tiny' runs")
+    rolls.write()
+    await until("changed: ")
+    assert str(manager.folder / "app_code.py") in lines[-1]
+    await until("1 zygote baked, 3 workers moved")
+    assert set((await rolls.versions()).values()) == {2}
+    rolls.write(only("second", "sys.exit(3)"))
+    await until("the reload was taken back: 'second': exited(3)")
+    await until("watching")
+    bakes = len([e for e in await manager.events() if e.event == "baking"])
+    await asyncio.sleep(3)  # what it would need to try again
+    assert len([e for e in await manager.events() if e.event == "baking"]) == bakes
+    rolls.write()
+    await until("1 zygote baked, 3 workers moved")
+    assert set((await rolls.versions()).values()) == {4}
+    process.send_signal(signal.SIGINT)
+    assert await process.wait() == 0
+
+
+async def test_watch_takes_no_names(tmp_path: Path) -> None:
+    failed = await asyncio.to_thread(Cli(tmp_path), "reload", "--watch", "--force", code=2)
+    assert "without --zygote, --worker, --force and --file" in failed.err

@@ -38,12 +38,20 @@ File = Annotated[
 ]  # fmt: skip
 
 
+Watch = Annotated[
+    bool,
+    Parameter(name="--watch", show_default=False,
+              help="Reload whenever what is on disk has changed, until Ctrl-C: for development."),
+]  # fmt: skip
+
+
 def reload(
     *,
     zygote: Zygotes = [],  # noqa: B006
     worker: Workers = [],  # noqa: B006
     force: Force = False,
     file: File = False,
+    watch: Watch = False,
     as_json: Json = False,
 ) -> int:
     """Bring the fleet up to what is on disk: its file, and the code.
@@ -55,24 +63,40 @@ def reload(
     crashes, is not ready in time, or needs far more memory, all go back. See
     "help reload".
     """
+    if watch and (zygote or worker or force or file):
+        raise ZygoteError(
+            "--watch brings everything up to date", code="usage", exit_code=Exit.USAGE,
+            hint="use it without --zygote, --worker, --force and --file",
+        )  # fmt: skip
     with BlockingClient(current.socket()) as manager:
-        changes = _read_file(manager, as_json)
         if file:
-            _say_changes(changes or ["nothing changed"], as_json)
+            _say_changes(_read_file(manager, as_json) or ["nothing changed"], as_json)
             return Exit.DONE
-        steps: list[RollStep] = []
-        try:
-            for step in manager.roll(zygote, worker, force=force):
-                steps.append(step)
-                if not as_json:
-                    if len(steps) == 1:
-                        _say_changes(_of_interest(changes), as_json)
-                    say(step)
-        except ZygoteError as error:
-            if as_json:
-                _write_json(changes, steps, error)
-                return error.exit_code
-            raise
+        if watch:
+            from zygote.cli import watching
+
+            return watching.watch(manager, lambda: _once(manager, [], [], False, as_json), as_json)
+        return _once(manager, zygote, worker, force, as_json)
+
+
+def _once(
+    manager: BlockingClient, zygote: list[str], worker: list[str], force: bool, as_json: bool
+) -> int:
+    changes = _read_file(manager, as_json)
+    steps: list[RollStep] = []
+    try:
+        for step in manager.roll(zygote, worker, force=force):
+            steps.append(step)
+            if not as_json:
+                if len(steps) == 1:
+                    _say_changes(_of_interest(changes), as_json)
+                say(step)
+                sys.stdout.flush()
+    except ZygoteError as error:
+        if as_json:
+            _write_json(changes, steps, error)
+            return error.exit_code
+        raise
     if as_json:
         _write_json(changes, steps, None)
     return Exit.DONE
@@ -130,3 +154,4 @@ def _write_json(changes: list[str], steps: list[RollStep], error: ZygoteError | 
         "error": error.as_dict() if error else None,
     }
     sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from zygote.fleet.model import WorkerSpec, ZygoteSpec
 
-HOLDS = 2.0
+HOLDS = 0.5
 """Seconds for which an answer holds."""
 
 Print = tuple[str, int, int, int]
