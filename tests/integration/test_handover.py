@@ -57,10 +57,11 @@ def server(name: str, *keys: str) -> str:
     return "\n".join((f"[worker.{name}]", *KEYS, *keys)) + "\n"
 
 
-@pytest.fixture(params=["overlap = true", "overlap = false"])
+@pytest.fixture(params=["overlap = true", "overlap = false", "overlap = true # blanks"])
 async def rolls(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rolls]:
     head = ('min_ready = "50ms"',)
-    async with rolling(tmp_path, server("web", request.param), head=head, code=CODE) as rolls:
+    fleet, blanks = server("web", request.param), ("blanks = 2",) * ("blanks" in request.param)
+    async with rolling(tmp_path, fleet, head=head, zygote=blanks, code=CODE) as rolls:
         await rolls.manager.start()
         await rolls.manager.until("web", lambda w: w.ready)
         yield rolls

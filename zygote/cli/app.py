@@ -45,7 +45,7 @@ COMMANDS = {
     "Fleet": {
         "up": "Start the manager and its fleet.",
         "down": "Stop the fleet and its manager.",
-        "reload": "Read the fleet file again.",
+        "reload": "Bring the fleet up to what is on disk, its file and its code, without a gap.",
         "reexec": "Upgrade the manager in place: same pid, same workers, new code.",
         "check": "Check a fleet file: every mistake at once.",
     },

@@ -46,7 +46,7 @@ def apply(fleet: Fleet, workers: Workers, zygotes: Zygotes) -> Changes:
         elif not same_zygote(slot.spec, spec):
             # A zygote that ends is baked anew by this spec as well.
             slot.spec = spec
-            changes.lines.append(f"zygote {name}: changed; holds from its next bake (restart)")
+            changes.lines.append(f"zygote {name}: changed; holds from its next bake (reload)")
     changes.lines += [
         f"zygote {name}: removed; it serves on until the manager ends"
         for name in zygotes.slots

@@ -79,14 +79,21 @@ class Store:
     def recover(self, record: Mapping[str, Any], pid: int, pidfd: int) -> None:
         """Get back what an earlier manager had, from the process that has it, too."""
         wanted = {int(inode): name for name, inode in record.items()}
+        if not wanted:
+            return
         try:
-            names = os.listdir(f"/proc/{pid}/fd") if wanted else []  # noqa: PTH208
+            names = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
             for number in map(int, names):
                 link = os.readlink(f"/proc/{pid}/fd/{number}")  # noqa: PTH115
-                if link.startswith("socket:[") and (name := wanted.pop(int(link[8:-1]), "")):
-                    self.keep(name, pidfds.getfd(pidfd, number))
+                inode = int(link[8:-1]) if link.startswith("socket:[") else 0
+                if inode in wanted:
+                    copy = pidfds.getfd(pidfd, number)
+                    self.keep(wanted.pop(inode), copy)
+            why = "its process has it no more"
         except (OSError, ValueError) as error:
-            self._tell("socket-lost", f"{', '.join(wanted.values())}: {error}")
+            why = str(error)
+        if wanted:
+            self._tell("socket-lost", f"{', '.join(wanted.values())}: {why}")
 
     def _refusal(self, name: str, descriptor: int) -> str:
         if not _NAME.fullmatch(name):

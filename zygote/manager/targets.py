@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zygote.errors import Exit, ZygoteError
 from zygote.manager.freshness import Freshness
@@ -94,7 +94,8 @@ def is_outdated(slot: Slot, freshness: Freshness) -> bool:
     current = slot.current
     if current is None:
         return False
-    return not same_zygote(current.spec, slot.spec) or freshness.look(current.identity) is not None
+    made_of = replace(current.spec, blanks=slot.spec.blanks)  # those change without a bake
+    return not same_zygote(made_of, slot.spec) or freshness.look(current.identity) is not None
 
 
 def _with_parents(names: set[str], zygotes: Zygotes) -> set[str]:
