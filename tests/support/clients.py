@@ -51,6 +51,7 @@ class Load:
                     self.answers[body.decode(errors="replace")[:20]] += 1
                 else:
                     self.failures[repr(top[:60])] += 1
+            await asyncio.sleep(0.01)  # the server and its manager need the CPU, too
 
 
 @contextlib.asynccontextmanager

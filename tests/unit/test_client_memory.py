@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zygote.client import memory
 from zygote.client.memory import measure, measure_workers
-from zygote.control.interface import WorkerState
+from zygote.control.interface import WorkerState, ZygoteState
 
 
 def workers(count: int, **keys: object) -> list[WorkerState]:
@@ -75,3 +75,13 @@ def test_sample_comes_to_everybody_once(count: int) -> None:
 def test_sample_is_spread_over_the_whole_from_the_first_ones_on() -> None:
     first = sorted(list(memory._spread(1000))[:10])
     assert first[0] < 200 and first[-1] > 800
+
+
+def test_generation_that_a_reload_has_made_is_a_row_of_its_own() -> None:
+    floor = ZygoteState(
+        "floor", "ready", 10, 3, next_pid=11, next_generation=4, next_state="baking"
+    )
+    rows = list(memory.with_next([floor, ZygoteState("other", "ready", 12)]))
+    assert [(z.name, z.state, z.pid, z.generation) for z in rows] == [
+        ("floor", "ready", 10, 3), ("floor", "baking", 11, 4), ("other", "ready", 12, 0),
+    ]  # fmt: skip

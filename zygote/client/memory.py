@@ -8,7 +8,7 @@ sample is walked, within a time; for the others they are estimated, and say so.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -148,9 +148,24 @@ def take_census(
             for worker, row in zip(workers, measure_workers(workers, walk_seconds), strict=True)
         ),
         manager=(manager, measure(manager.pid)),
-        zygotes=tuple((zygote, measure(zygote.pid)) for zygote in zygotes),
+        zygotes=tuple((zygote, measure(zygote.pid)) for zygote in with_next(zygotes)),
         blanks={z.name: _measure_blanks(z.blank_pids) for z in zygotes if z.blanks},
     )
+
+
+def with_next(zygotes: Iterable[ZygoteState]) -> Iterator[ZygoteState]:
+    """The zygotes, and after each the generation that a reload has made beside it, if it has."""
+    for zygote in zygotes:
+        yield zygote
+        if zygote.next_pid:
+            yield ZygoteState(
+                zygote.name,
+                zygote.next_state,
+                zygote.next_pid,
+                zygote.next_generation,
+                zygote.parent,
+                log=zygote.log,
+            )
 
 
 def _measure_blanks(pids: Sequence[int]) -> tuple[Row, ...]:
