@@ -47,6 +47,7 @@ bench: setup
 	@.venv/bin/python benchmarks/floor.py --json --plot docs/floor.png > benchmarks/results/floor.json
 	@.venv/bin/python benchmarks/fleet.py --json > benchmarks/results/fleet.json
 	@.venv/bin/python benchmarks/tree.py --json > benchmarks/results/tree.json
+	@.venv/bin/python benchmarks/reload.py --json > benchmarks/results/reload.json
 	@new=benchmarks/results/regression.json.new; .venv/bin/python benchmarks/regression.py --json > $$new; s=$$?; \
 	if [ $$s -le 1 ]; then mv $$new benchmarks/results/regression.json; else rm -f $$new; fi; \
 	[ $$s -eq 0 ] || [ $$s -eq 2 ] # 2: this Python ships no tests

@@ -45,6 +45,7 @@ def figures() -> str:
         tables.spawn(read("spawn")),
         tables.tree(read("tree")),
         tables.isolation(read("isolation")),
+        tables.reload(read("reload")),
         tables.regression(read("regression")),
         tables.chaos(read("chaos")),
         tables.thousand(read("thousand")),

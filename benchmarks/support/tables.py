@@ -207,6 +207,17 @@ def _alone(mode: Result) -> str:
     return f"{packet['alone_mb']:.0f}" if packet else "–"
 
 
+def reload(found: Result) -> list[str]:
+    """New code under load."""
+    return [
+        f"**New code without down time.** {found['rolls']} reloads of {found['workers']} HTTP "
+        f"workers while {found['clients']} clients ask without pause: {found['requests']:,} "
+        f"requests, {found['failed']} failed, {found['ghosts']} ghosts; {found['first_mb']:.1f} MB "
+        f"after the first, {found['last_mb']:.1f} after the last, {found['overshoot_mb']:.1f} more "
+        "at most amid one. `.venv/bin/python benchmarks/reload.py`; how: `zygotectl help reload`.",
+    ]
+
+
 def isolation(found: Result) -> list[str]:
     """Workers that are no layout twins."""
     rows = {mode["mode"]: mode for mode in found["modes"]}

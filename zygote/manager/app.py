@@ -264,6 +264,7 @@ class App:
         works = self._running
         if not self._serves or self._control is None:
             raise ZygoteError("the manager is starting", code="starting")
+        works.reloads.check_none()
         async with self._reloading:
             site = Site(
                 works, self._control, self._children, self._reaper, self.events,
