@@ -4,6 +4,8 @@
 #   make run LOAD=1      start it, with scripted attackers that visit it
 #   make test            all tests that this machine allows; names what it could not run
 #   make check           lint, format and types
+#   make docs            the pages of docs/ as a site, in build/docs
+#   make man             manual pages, in build/man; they are in the wheel, too
 #   make screenshots     the pictures in docs/pictures, from a running fleet
 #   make bench           the benchmarks behind README's figures
 #   PYTHON=/path/python  use that interpreter (3.11 to 3.14) for .venv
@@ -15,7 +17,7 @@ LOAD ?=
 TESTS ?= tests/unit tests/integration
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench screenshots clean
+.PHONY: help setup run test check format bench screenshots docs man clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,6 +37,7 @@ check: setup
 	@.venv/bin/mypy
 	@! grep -n '://' requirements.lock
 	@.venv/bin/python benchmarks/readme.py --check
+	@.venv/bin/python .ci/links.py
 
 format: setup
 	@.venv/bin/ruff check --fix-only -q .
@@ -59,6 +62,14 @@ bench: setup
 screenshots: setup
 	@.ci/clients
 	@.venv/bin/python benchmarks/screenshots.py
+
+docs: setup
+	@.venv/bin/mkdocs build -q --strict -f .ci/mkdocs.yml
+	@echo "build/docs/index.html" >&2
+
+man: setup
+	@.venv/bin/python -m zygote.cli.manual build/man
+	@.venv/bin/python -c 'from decnet.cli.app import manual; manual("build/man")'
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

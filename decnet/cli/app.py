@@ -103,6 +103,18 @@ def ports(workers: Collection[str]) -> Iterator[Port]:
     return wanted_ports(Settings.from_env(), workers)
 
 
+def manual(folder: str) -> None:
+    """Write decnetctl(1) below a folder: every verb of zygotectl, and our own."""
+    from zygote.cli.app import build_app
+    from zygote.cli.manual import write_commands
+
+    app = build_app("decnetctl", __version__)
+    extend(app)
+    about = "drive the honeypot fleet, and see what its visitors do"
+    see = ".BR zygotectl (1),\n.BR zygotectl\\-fleet (5)"
+    sys.stderr.write(f"{write_commands(app, Path(folder), 'decnetctl', about, see)}\n")
+
+
 def main() -> int:
     """The command `decnetctl`, also called `decnet`; returns its exit code."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -136,6 +136,17 @@ def test_completion_installed_works_in_bash(tmp_path: Path) -> None:
     assert complete("zygotectl", "restart", "be") == "beta@one\n"
 
 
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion_installed_is_found_by(tmp_path: Path, shell: str) -> None:
+    """One command writes it to where that shell looks."""
+    done = Cli(tmp_path)("--install-completion", shell, HOME=str(tmp_path), SHELL=f"/bin/{shell}")
+    (script,) = re.findall(r"written: (\S+);", done.out)
+    assert Path(script).is_relative_to(tmp_path) and "zygotectl" in Path(script).name
+    assert "spawn" in Path(script).read_text()
+    if shutil.which(shell):
+        subprocess.run([shell, "-n", script], check=True)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_help_page_is_shown(tmp_path: Path, page: Path) -> None:
     cli = Cli(tmp_path)
