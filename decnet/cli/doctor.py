@@ -76,6 +76,7 @@ def examine() -> tuple[list[Finding], list[str]]:
         lambda: machine.database(settings),
         machine.room,
         machine.limits,
+        machine.walls,
         lambda: workers.secrets(settings),
         lambda: workers.ports(settings, named, ready),
         workers.packets,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib.util
 import json
 import os
@@ -24,6 +25,7 @@ from zygote.errors import ZygoteError
 from zygote.fleet import where
 
 FLOOR_MB, FREE_DISK_MB, DESCRIPTORS = 400, 500, 1024
+_LANDLOCK_CREATE_RULESET = 444
 OURS_SINCE = 1_760_000_000
 """Seconds of the epoch, in 2025: a clock before that is wrong."""
 
@@ -94,7 +96,7 @@ def fleet_file(file: Path) -> tuple[list[Finding], dict[str, Any]]:
             missing(ALL, f"{error.get('place') or file}: {error['message']}", error["hint"])
             for error in found["errors"]
         ], {}
-    notes = [note(ALL, f"{file}: {text}") for text in found["warnings"]]
+    notes = [note(ALL, text) for text in found["warnings"]]
     return [ok(ALL, f"fleet file {file}, {len(found['workers'])} workers"), *notes], found
 
 
@@ -171,6 +173,23 @@ def limits() -> Iterator[Finding]:
                         f"{folder} is not ours to divide", remedy)  # fmt: skip
     else:
         yield ok(ALL, f"cgroup v2 at {folder}")
+
+
+def walls() -> Iterator[Finding]:
+    """What can keep a worker that was broken into from the others' files."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    # landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION): see landlock(7).
+    version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(1))
+    lacking = [] if version > 0 else ["Landlock (no file or port is out of a worker's reach)"]
+    if not Path("/proc/sys/kernel/seccomp/actions_avail").exists():
+        lacking.append("seccomp (no system call is)")
+    if lacking:
+        yield note(ALL, f"walls: this kernel lacks {', and '.join(lacking)}",
+                   "a kernel of 5.13 or later that has them; decnetctl help walls")  # fmt: skip
+    else:
+        yield ok(ALL, f"walls: Landlock {version}, seccomp")
+    if os.geteuid() == 0 and not os.environ.get("DECNET_USER"):
+        yield note(ALL, "every worker runs as root", "DECNET_USER=NAME, a user that owns nothing")
 
 
 def _meminfo(name: str) -> int:
