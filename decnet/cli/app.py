@@ -16,6 +16,8 @@ from zygote import __version__
 from zygote.cli.app import drive
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from cyclopts import App
 
     from zygote.cli.ports import Port
@@ -115,6 +117,17 @@ def manual(folder: str) -> None:
     sys.stderr.write(f"{write_commands(app, Path(folder), 'decnetctl', about, see)}\n")
 
 
+def tenant() -> dict[str, Any]:
+    """What `install` adds to the fleet's units."""
+    prepare = "from decnet.run.prepare import prepare; prepare()"
+    return {
+        "env": {"DECNET_STATE_DIR": "%S/decnet"},
+        "before": (("-c", prepare),),
+        # Packet sockets of sniffer and probe; decoys on the ports that attackers expect.
+        "capabilities": ("CAP_NET_RAW", "CAP_NET_BIND_SERVICE"),
+    }
+
+
 def main() -> int:
     """The command `decnetctl`, also called `decnet`; returns its exit code."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -128,6 +141,7 @@ def main() -> int:
         before_up=before_up,
         ports=ports,
         cold=cold,
+        tenant=tenant,
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
+
+from zygote import notify
 
 FLOOR = bytearray(b"f") * (48 << 20)
 """What the floor weighs: charged to the zygote, shared by every worker."""
@@ -19,6 +22,18 @@ def tell(text: object) -> None:
 def idle() -> None:
     """Say in which cgroup we are, and wait."""
     tell(Path("/proc/self/cgroup").read_text().strip())
+    while True:
+        signal.pause()
+
+
+def talk() -> None:
+    """Print a line, be ready, and say something once the file NAME.say is there."""
+    print("one line for the journal", flush=True)
+    notify.ready()
+    said = Path(f"{os.environ['ZYGOTE_WORKER']}.say")
+    while not said.exists():
+        time.sleep(0.02)
+    notify.status("said meanwhile")
     while True:
         signal.pause()
 

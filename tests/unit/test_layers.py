@@ -47,7 +47,10 @@ OURS: dict[str, set[str]] = {
         *("client", "control", "wire", "sys", "fleet.model", "fleet.words", "errors", "units"),
     },
     "zygote.draft": {"fleet", "audit.known", "errors", "units"},
+    "zygote.install": {"fleet.model", "sys", "errors"},
+    "zygote.service": {"wire", "fleet.model", "notify", "sys", "errors"},
     "zygote.cli": {
+        *("install",),
         *("client", "control", "fleet", "inspect", "audit", "draft", "sys", "errors", "units"),
     },
 }
@@ -61,6 +64,8 @@ THIRD: dict[str, set[str]] = {
     "zygote.cli": {"cyclopts", "rich", "asyncvarlink"},
 }
 LAZY = (
+    "zygote.install",
+    "zygote.service",
     *("zygote.cli", "zygote.client", "zygote.fleet", "zygote.inspect"),
     *("decnet.cli", "decnet.run", "decnet.doctor"),
 )

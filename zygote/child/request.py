@@ -29,6 +29,8 @@ class Request:
         report: where to say "up", or which step failed.
         record: file to write pid and start time to.
         procs: `cgroup.procs` of the leaf to move to, where the clone could not start in it.
+        unit: what a process in a unit of systemd has, whose place this one takes; see `unit`.
+        pidfd: of that process.
         script: absolute path of the file to run; "" for other kinds.
         folder: `script` is a folder or an archive with a `__main__.py` in it.
         walls: see `zygote.wire.messages`, and `stands` and `gaps`: what came of it.
@@ -56,12 +58,14 @@ class Request:
     title: str
     spawn_id: str
     walls: dict[str, Any] | None = None
+    unit: dict[str, Any] | None = None
     stdio: list[int] = field(default_factory=lambda: [-1, -1, -1])
     listen: list[tuple[str, int]] = field(default_factory=list)
     credentials: list[int] = field(default_factory=list)
     report: int = -1
     record: int = -1
     procs: int = -1
+    pidfd: int = -1
     script: str = ""
     folder: bool = False
 
@@ -143,6 +147,8 @@ def _sort(request: Request, roles: list[str], fds: tuple[int, ...]) -> None:
             request.report = descriptor
         elif role == "record":
             request.record = descriptor
+        elif role == "unit":
+            request.pidfd = descriptor
         elif role == "cgroup.procs":
             request.procs = descriptor
         elif role != "cgroup":  # that one was for the clone alone

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn
 
-from zygote.child import confine, identity, inherited, signals, stdio, switches, walls
+from zygote.child import confine, identity, inherited, signals, stdio, switches, unit, walls
 from zygote.child.request import Request
 from zygote.sys import fds
 from zygote.wire.messages import ORPHAN_EXIT, REPORT_EXIT
@@ -168,6 +168,10 @@ STEPS = (
          {errno.EACCES: "the cgroup is not delegated to this user: Delegate=yes in the unit",
           errno.EBUSY: "the cgroup has controllers enabled for children; a leaf must have none",
           errno.ENODEV: "the cgroup was removed meanwhile; start the worker again"}),
+    Step("unit", "Enter the namespaces of the systemd unit that it is started for.",
+         unit.enter_namespaces,
+         {errno.EPERM: "the zygote's unit must run as root, with CAP_SYS_ADMIN and CAP_SYS_CHROOT",
+          errno.EINVAL: "this kernel cannot enter them by a pidfd (Linux 5.8)"}),
     Step("session", "Start a session, or a process group, of its own.", _session),
     Step("stdio", "Make the descriptors handed over 0, 1 and 2.",
          lambda request: stdio.place(request)),
@@ -201,6 +205,8 @@ STEPS = (
           errno.EINVAL: "from -1000 to 1000"}),
     Step("affinity", "Bind it to CPUs.", confine.set_affinity,
          {errno.EINVAL: "none of these CPUs exists here, or none is allowed to the manager"}),
+    Step("unit_limits", "Take the limits and scheduling of the unit.", unit.take_limits,
+         {errno.EPERM: "the zygote's unit has fewer rights than the worker's: run it as root"}),
     Step("seeds", "Seed the random generators anew.", lambda _request: inherited.reseed()),
     Step("title", "Set what `ps` shows.", identity.set_title),
     Step("namespaces", "Leave for a network, /tmp and read-only paths of its own.",
@@ -221,6 +227,9 @@ STEPS = (
          {errno.EPERM: "the manager itself has not all of them: run it as root, or name fewer"},
          wall=True),
     Step("no_new_privs", "Let no exec raise privileges.", confine.set_no_new_privs),
+    Step("unit_rights", "Take the user, capabilities and filters of the unit.", unit.take_rights,
+         {errno.EPERM: "the zygote's unit has fewer rights than the worker's, or its "
+                       "SystemCallFilter= forbids what gives up rights (@setuid, capset)"}),
     Step("record", "Write pid and start time to the worker's record.", _record,
          {errno.ENOSPC: "the disk of the runtime folder is full"}),
     Step("landlock", "Give up all files and ports but those named.", walls.set_landlock,

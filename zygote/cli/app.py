@@ -32,6 +32,8 @@ from zygote.cli.context import current
 from zygote.errors import Exit, ZygoteError
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from cyclopts import App
 
     from zygote.cli.ports import Port
@@ -48,6 +50,8 @@ COMMANDS = {
         "reload": "Bring the fleet up to what is on disk, its file and its code, without a gap.",
         "reexec": "Upgrade the manager in place: same pid, same workers, new code.",
         "check": "Check a fleet file: every mistake at once.",
+        "install": "Make the fleet a service of systemd.",
+        "uninstall": "Take the service away again.",
     },
     "Workers": {
         "spawn": "Start workers and wait until they are ready.",
@@ -97,6 +101,7 @@ def drive(
     before_up: Callable[[], None] | None = None,
     ports: Callable[[Collection[str]], Iterable[Port]] | None = None,
     cold: Callable[[], tuple[float, str] | None] | None = None,
+    tenant: Callable[[], dict[str, Any]] = dict,
     words: Sequence[str] | None = None,
 ) -> int:
     """Run one command line to its end; returns the exit code. Errors are reported here.
@@ -110,6 +115,7 @@ def drive(
         cold: tells `top` what the workers cost as cold processes, if that was ever measured: KiB,
             and when and how.
         ports: tells `check` which ports the workers of these names will listen on.
+        tenant: gives what `install` adds to the units; the fields of `zygote.install.plan.Tenant`.
         words: the command line; default: that of this process.
     """
     current.program, current.version = program, version
@@ -117,6 +123,7 @@ def drive(
     current.ports, current.cold = ports, cold
     ground.hold_standard_streams()
     ground.speak_any_encoding()
+    current.tenant = tenant
     try:
         ground.check_folder()
         rest = early.take_global_options(sys.argv[1:] if words is None else list(words), current)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from zygote.fleet import where
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from zygote.cli.ports import Port
 
 
@@ -24,6 +26,7 @@ class Context:
         before_up: what a tenant does before its manager is started.
         ports: which ports a tenant's workers will listen on, from their names.
         cold: what a tenant's workers cost as cold processes: KiB, and how that was found out.
+        tenant: the fields of `zygote.install.plan.Tenant`: what a tenant adds to its units.
         json: the answer, an error included, is wanted as JSON.
     """
 
@@ -44,6 +47,7 @@ class Context:
         self.before_up: Callable[[], None] | None = None
         self.cold: Callable[[], tuple[float, str] | None] | None = None
         self.ports: Callable[[Collection[str]], Iterable[Port]] | None = None
+        self.tenant: Callable[[], dict[str, Any]] = dict
 
     def fleet_file(self) -> Path:
         """The fleet file, absolute.

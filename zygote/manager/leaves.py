@@ -98,7 +98,7 @@ class Leaves:
 
         Args:
             spec: its limits are written again: where systemd before 254 restarted the manager,
-                the unit had to give its controllers back for a moment (systemd/zygote@.service).
+                the unit had to give its controllers back for a moment (`zygote.install.ended`).
         """
         group = cgroupfs.group_of(pid)
         if group is None or not _is_name(group.path.name, f"{kind}.{name}"):

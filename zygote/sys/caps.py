@@ -130,6 +130,27 @@ def bounding() -> frozenset[int]:
     return frozenset(found)
 
 
+def drop_bounding(number: int) -> None:
+    """Let nothing from here on gain this capability, by exec of whatever.
+
+    Raises:
+        OSError: EPERM, without CAP_SETPCAP.
+    """
+    _check(_prctl(_PR_CAPBSET_DROP, number, 0, 0, 0))
+
+
+def set_ambient(mask: int) -> None:
+    """Make this the ambient set: what a plain exec keeps.
+
+    Raises:
+        OSError: EPERM, one is not both permitted and inheritable.
+    """
+    _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0)  # EINVAL: a kernel that has no such set
+    for number in range(len(NAMES)):
+        if mask >> number & 1:
+            _check(_prctl(_PR_CAP_AMBIENT, _AMBIENT_RAISE, number, 0, 0))
+
+
 def confine(numbers: Iterable[int]) -> None:
     """Keep these capabilities, in all five sets, and give up every other for ever.
 

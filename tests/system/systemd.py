@@ -1,0 +1,75 @@
+"""systemd's tools, as the system tests use them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from tests.support import managers
+
+FOLDER = Path("/srv/fleet")
+"""Where fleets of units are: not in /tmp, of which a service has its own."""
+
+
+async def run(*words: str, code: int | None = 0) -> str:
+    """Run a command; stdout. Its exit code must be `code`, unless that is None."""
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), managers.PATIENCE)
+    if code is not None and process.returncode != code:
+        tail = await journal("-n", "60", "-o", "short")
+        told = f"{out.decode()}{err.decode()}"
+        raise AssertionError(f"{' '.join(words)}: exit {process.returncode}\n{told}\n{tail}")
+    return out.decode().strip()
+
+
+async def journal(*words: str) -> str:
+    """Lines of the journal."""
+    return await run("journalctl", "--no-pager", "-q", *words, code=None)
+
+
+async def show(unit: str, key: str) -> str:
+    return await run("systemctl", "show", "-P", key, unit)
+
+
+async def zygotectl(*words: str, code: int | None = 0) -> str:
+    return await run(
+        sys.executable, "-m", "zygote.cli", "--fleet", str(FOLDER / "fleet.toml"), *words, code=code
+    )
+
+
+def make_folder(fleet: str) -> Path:
+    """A fresh FOLDER with that fleet file; and units find the session of the tests."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    (FOLDER / "fleet.toml").write_text(fleet)
+    return FOLDER
+
+
+def drop_in(unit: str, text: str) -> None:
+    """Settings that only the tests want."""
+    folder = Path("/etc/systemd/system") / f"{unit}.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    session = os.environ["ZYGOTE_TEST_SESSION"]
+    (folder / "tests.conf").write_text(
+        f"[Service]\nEnvironment=ZYGOTE_TEST_SESSION={session}\n{text}\n"
+    )
+
+
+async def eventually(look, condition):  # type: ignore[no-untyped-def]
+    """What `look` gives, as soon as it is as it should be."""
+    seen = None
+    try:
+        async with asyncio.timeout(managers.PATIENCE):
+            while True:
+                seen = await look()
+                if condition(seen):
+                    return seen
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise AssertionError(f"last seen: {seen}\n{await journal('-n', '60')}") from None

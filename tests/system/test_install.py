@@ -1,0 +1,203 @@
+"""`install --systemd` under a real systemd: the fleet as one service, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from asyncvarlink import VarlinkClientProtocol, connect_unix_varlink
+
+from tests.support.managers import alive
+from tests.system.systemd import (
+    FOLDER,
+    drop_in,
+    eventually,
+    journal,
+    make_folder,
+    run,
+    show,
+    zygotectl,
+)  # fmt: skip
+from zygote.control.interface import ManagerInterface
+from zygote.sys.cgroupfs import Group, group_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+UNIT = "vm.service"
+SOCKET = "/run/zygote/vm/control.sock"
+FLEET = f"""
+[fleet]
+name = "vm"
+operators = "vm"
+[zygote.floor]
+preload = ["programs"]
+path = ["{Path(__file__).parent}"]
+[defaults]
+zygote = "floor"
+[worker.idle]
+run = "programs:idle"
+memory_max = "64M"
+user = "vm-idle"
+[worker.talk]
+run = "programs:talk"
+type = "notify"
+[worker.hog]
+run = "programs:hog"
+memory_max = "32M"
+restart = "no"
+autostart = false
+"""
+
+
+async def ps() -> dict[str, Any]:
+    """The workers; {} while nobody answers."""
+    try:
+        transport, protocol = await connect_unix_varlink(VarlinkClientProtocol, SOCKET)
+    except OSError:
+        return {}
+    try:
+        reply = await asyncio.wait_for(protocol.make_proxy(ManagerInterface).List(), 60)
+        return {worker.name: asdict(worker) for worker in reply["workers"]}
+    except (OSError, TimeoutError, ConnectionError):
+        return {}
+    finally:
+        transport.close()
+        await transport.closed_future
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def installed() -> AsyncIterator[str]:
+    """What `install` said; the units are taken away again at the end."""
+    make_folder(FLEET).chmod(0o777)  # programs write there, each as its user
+    drop_in(UNIT, "TimeoutStopSec=20\nWatchdogSec=240")
+    said = await zygotectl("install", "--systemd", "--writable", str(FOLDER))
+    yield said
+    await run("systemctl", "stop", UNIT, code=None)
+
+
+async def test_install_starts_a_checked_and_hardened_service(installed: str) -> None:
+    assert "systemd-analyze verify finds nothing" in installed
+    assert await show(UNIT, "ActiveState") == "active"
+    assert "3 workers" in await show(UNIT, "StatusText")
+    for unit in (UNIT, "vm.socket"):
+        assert await run("systemctl", "is-enabled", unit) == "enabled"
+    said = await run("systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{UNIT}")
+    assert "vm." not in said
+    security = await run("systemd-analyze", "security", "--no-pager", UNIT)
+    figure = re.search(r"Overall exposure level for vm.service: ([0-9.]+)", security)
+    assert figure and float(figure[1]) < 4.5, security
+    print(figure[0])
+
+
+async def test_install_makes_users_and_leaves_with_names_that_systemd_shows(
+    installed: str,
+) -> None:
+    workers = await ps()
+    idle = workers["idle"]
+    group = group_of(idle["pid"])
+    assert group and group.path.name == "worker.idle" and group.path.parent.name == UNIT
+    assert group.path.parent.parent.name == "vm.slice"
+    assert group.read("memory.max") == str(64 << 20) and idle["limits_enforced"]
+    manager = group_of(int(await show(UNIT, "MainPID")))
+    assert manager and manager.path == group.path.parent / "manager"
+    status = Path(f"/proc/{idle['pid']}/status").read_text()
+    uid = int(await run("id", "-u", "vm-idle"))
+    assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}" in status
+    tree = await run("systemd-cgls", "--no-pager", "-u", UNIT)
+    assert "worker.idle" in tree and "zygote.floor" in tree and "vm: idle" in tree
+    assert "vm: talk" in await run("systemctl", "status", "--no-pager", UNIT)
+
+
+async def test_install_protects_the_zygote_s_memory_all_the_way_up(installed: str) -> None:
+    idle = group_of((await ps())["idle"]["pid"])
+    assert idle
+    unit = Group(idle.path.parent)
+    [floor] = [group for group in unit.children() if group.path.name.startswith("zygote.floor")]
+    low = int(floor.read("memory.low"))
+    assert low > 48 << 20
+    for group in (unit, Group(unit.path.parent)):
+        assert int(group.read("memory.low")) >= low, group.path
+
+
+async def test_install_journal_has_each_worker_under_its_own_name(installed: str) -> None:
+    talk = (await ps())["talk"]
+    assert talk["log"] == "journal:vm/talk"
+    lines = await journal("-t", "vm/talk", "-o", "json")
+    entry = json.loads(lines.splitlines()[0])
+    assert entry["MESSAGE"] == "one line for the journal"
+    assert entry["_PID"] == str(talk["pid"]) and entry["_SYSTEMD_UNIT"] == UNIT
+    assert "one line for the journal" in await zygotectl("logs", "talk")
+    assert "one line for the journal" in await zygotectl("status", "talk"), "its last words"
+    assert "event=serving" in await journal("-u", UNIT, "-t", "vm")
+
+
+async def test_install_oom_is_told_everywhere(installed: str) -> None:
+    await zygotectl("spawn", "hog", "--wait", "up")
+    hog = (await eventually(ps, lambda workers: workers["hog"]["state"] == "failed"))["hog"]
+    assert hog["last_end"] == "oom_killed"
+    assert hog["last_end_detail"].startswith("limit 32M, peak 3")
+    assert f"oom_killed ({hog['last_end_detail']})" in await zygotectl(
+        "ps", "hog", "--wide", code=None
+    ) + await zygotectl("status", "hog", code=3)
+    told = await journal("-u", UNIT, "-t", "vm")
+    assert f"worker=hog event=ended oom_killed ({hog['last_end_detail']})" in told
+    assert await show(UNIT, "ActiveState") == "active"
+
+
+async def test_install_a_crash_of_the_manager_stops_nobody(installed: str) -> None:
+    before = await ps()
+    manager = int(await show(UNIT, "MainPID"))
+    os.kill(manager, signal.SIGKILL)
+    Path(f"{FOLDER}/talk.say").touch()  # it says STATUS= at once: with no manager there
+    workers = await eventually(ps, lambda found: found and found["idle"]["adopted"])
+    assert {name: each["pid"] for name, each in workers.items()} == {
+        name: each["pid"] for name, each in before.items()
+    }
+    assert int(await show(UNIT, "MainPID")) != manager
+    group = group_of(workers["idle"]["pid"])
+    assert group and group.read("memory.max") == str(64 << 20)
+    await eventually(ps, lambda found: found and found["talk"]["status"] == "said meanwhile")
+    await eventually(lambda: show(UNIT, "ActiveState"), lambda state: state == "active")
+
+
+async def test_install_stop_stops_all_even_if_the_manager_cannot(installed: str) -> None:
+    pids = [each["pid"] for each in (await ps()).values() if each["pid"]]
+    os.kill(int(await show(UNIT, "MainPID")), signal.SIGSTOP)
+    await run("systemctl", "stop", UNIT)
+    assert not [pid for pid in pids if alive(pid)]
+    assert "processes are left, killed" in await journal("-u", UNIT)
+    assert await show("vm.socket", "ActiveState") == "inactive", "no call starts it again"
+    assert not Path("/run/zygote/vm/control.sock").exists()
+
+
+async def test_install_down_means_it_and_start_begins_anew(installed: str) -> None:
+    await run("systemctl", "reset-failed", UNIT)
+    await run("systemctl", "start", UNIT)
+    workers = await ps()
+    assert workers["idle"]["state"] == "ready" and not workers["idle"]["adopted"]
+    await zygotectl("down")
+    await eventually(lambda: show(UNIT, "ActiveState"), lambda state: state == "inactive")
+    assert await show(UNIT, "Result") == "success"
+    await asyncio.sleep(1)
+    assert await show(UNIT, "ActiveState") == "inactive"
+
+
+async def test_uninstall_leaves_nothing_but_data(installed: str) -> None:
+    Path("/etc/systemd/system/vm.slice").write_text("[Slice]\n# an operator's own\n")
+    said = await zygotectl("uninstall", "--systemd")
+    assert "left /etc/systemd/system/vm.slice" in said
+    left = [path.name for path in Path("/etc/systemd/system").glob("**/vm.*")]
+    assert sorted(left) == ["vm.service.d", "vm.slice"], "what we did not write"
+    assert not list(Path("/etc/sysusers.d").glob("vm*")) + list(Path("/etc/tmpfiles.d").glob("vm*"))
+    assert Path("/var/lib/vm").is_dir()
+    assert await run("systemctl", "is-enabled", UNIT, code=None) in ("", "not-found")
+    await zygotectl("uninstall", "--systemd", code=3)
