@@ -3,6 +3,7 @@
 #   make run PROBE=1     start it, make one real SSH visit, print one JSON object, stop
 #   make run LOAD=1      start it, with scripted attackers that visit it
 #   make test            all tests that this machine allows; names what it could not run
+#   make test-system     all tests that need systemd and cgroup v2, in a VM (20 minutes)
 #   make check           lint, format and types
 #   make docs            the pages of docs/ as a site, in build/docs
 #   make man             manual pages, in build/man; they are in the wheel, too
@@ -17,7 +18,7 @@ LOAD ?=
 TESTS ?= tests/unit tests/integration
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench screenshots docs man clean
+.PHONY: help setup run test test-system check format bench screenshots docs man clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,6 +31,9 @@ run: setup
 
 test: setup
 	@.ci/test $(TESTS)
+
+test-system: setup
+	@LONG=1 REQUIRE_VM=1 RESULTS=tests/system/RESULTS.md VM_TIMEOUT=$${VM_TIMEOUT:-1200} tests/system/run.sh
 
 check: setup
 	@.venv/bin/ruff check .

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import managers
+from tests.system import results
 from zygote.sys.cgroupfs import Group, group_of
 
 managers.PATIENCE = 240.0  # an emulated machine is some twenty times slower
@@ -73,3 +74,10 @@ class VmManager(managers.Manager):
     def leaf(self, name: str) -> Group:
         """The leaf of a worker."""
         return Group(self.base / f"worker.{name}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With SYSTEM_RESULTS: what came of each test, as `tests/system/RESULTS.md` has it."""
+    if os.environ.get("SYSTEM_RESULTS"):
+        for line in results.lines(terminalreporter.stats):
+            terminalreporter.write_line(line)

@@ -1,6 +1,8 @@
 #!/bin/sh
 # The tests that need cgroup v2 and systemd, in a small VM: started once for all of them.
 #   tests/system/run.sh [PYTEST ARGUMENTS]
+#   LONG=1 tests/system/run.sh    those that take their time as well (`make test-system`)
+#   RESULTS=FILE                  what came of each, with versions, is written there
 # The VM is the test bed's run-in-vm: $TESTBED, or ../shared/testbed/run-in-vm beside the checkout.
 # Exit code: pytest's. Where there is no VM to be had it says why and ends with 0; with REQUIRE_VM=1
 # that is an error.
@@ -31,12 +33,19 @@ apt-cache show linux-image-6.12-cloud-amd64 >/dev/null 2>&1 || apt-get -q update
 # that the guest prints can.
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
+which="vm and not long"
+if [ "${LONG:-0}" != 0 ]; then
+    which=vm
+else
+    echo "in the VM: the short tests only; make test-system runs all (units per worker, install)" >&2
+fi
 {
-    "$testbed" --timeout "${VM_TIMEOUT:-600}" --share-mode scratch -- sh -c 'echo "in the VM: $(uname -sr)"; exec "$@"' vm \
-        .venv/bin/python -m pytest -q -m vm -p no:cacheprovider --timeout 300 tests/system "$@"
+    "$testbed" --timeout "${VM_TIMEOUT:-600}" --share-mode scratch --env SYSTEM_RESULTS=1 -- sh -c 'echo "in the VM: $(uname -sr)"; exec "$@"' vm \
+        .venv/bin/python -m pytest -q -m "$which" -p no:cacheprovider --timeout 600 tests/system "$@"
     echo $? >"$output.status"
 } | tee "$output"
 status=$(cat "$output.status")
 rm -f "$output.status"
 grep -q '^in the VM: ' "$output" || [ "$status" -eq 0 ] || cannot "the VM did not start (see above)"
+[ -z "${RESULTS:-}" ] || sed -n '/^# System tests$/,/^<!-- end -->$/p' "$output" >"$RESULTS"
 exit "$status"

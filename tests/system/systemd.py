@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -44,7 +43,7 @@ async def zygotectl(*words: str, code: int | None = 0) -> str:
 
 
 def make_folder(fleet: str) -> Path:
-    """A fresh FOLDER with that fleet file; and units find the session of the tests."""
+    """A fresh FOLDER with that fleet file."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     (FOLDER / "fleet.toml").write_text(fleet)
@@ -52,13 +51,13 @@ def make_folder(fleet: str) -> Path:
 
 
 def drop_in(unit: str, text: str) -> None:
-    """Settings that only the tests want."""
+    """Settings that only the tests want.
+
+    Units do not get the mark of the session: what they leave is theirs to show, test by test.
+    """
     folder = Path("/etc/systemd/system") / f"{unit}.d"
     folder.mkdir(parents=True, exist_ok=True)
-    session = os.environ["ZYGOTE_TEST_SESSION"]
-    (folder / "tests.conf").write_text(
-        f"[Service]\nEnvironment=ZYGOTE_TEST_SESSION={session}\n{text}\n"
-    )
+    (folder / "tests.conf").write_text(f"[Service]\n{text}\n")
 
 
 async def eventually(look, condition):  # type: ignore[no-untyped-def]
