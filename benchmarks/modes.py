@@ -6,7 +6,7 @@
     B      `install --systemd --units`: each worker a unit, cloned from a zygote's unit
     cold   each worker a unit that starts python and imports by itself, nothing of ours
 
-The workers are alike: they import the same modules, say that they are ready, and wait. Memory: PSS and
+The workers are alike: they import the same modules, say that they are ready, wait. Memory: PSS and
 page tables of all processes of the way, managers, zygotes and doorkeepers included, MB of 10^6
 bytes. `start`: from asking (systemd's D-Bus tool, or our control socket) to the worker's first own
 line, one after the other, the median. `restart`: from SIGKILL to the same line of the next process.
