@@ -26,7 +26,7 @@ def render() -> dict[str, str]:
     fleet, errors = check(FLEET)
     assert fleet is not None, errors
     made = plan.make(fleet, systemd=OLDEST, tenant=plan.Tenant(**tenant()))
-    made = replace(made, python=PYTHON, fleet=replace(fleet, file=FILE))
+    made = replace(made, python=PYTHON, shares_tmp=False, fleet=replace(fleet, file=FILE))
     found = {f"{path.parent.name}/{path.name}": text for path, text in units.files(made).items()}
     shared = perworker.shared_files(made)
     found |= {f"{path.parent.name}/{path.name}": text for path, text in shared.items()}

@@ -77,9 +77,11 @@ def test_units_accounts_of_the_file_are_made() -> None:
     assert "root" not in units.sysusers(made(worker(user="root")))
 
 
-def test_units_fleet_in_tmp_is_refused() -> None:
-    with pytest.raises(ZygoteError, match="a /tmp of its own"):
-        plan.make(replace(fleet(worker()), file="/tmp/fleet.toml"), systemd=252)
+def test_units_fleet_in_tmp_shares_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    assert "PrivateTmp=yes" in units.service_unit(made(worker()))
+    shared = plan.make(replace(fleet(worker()), file="/tmp/fleet.toml"), systemd=252)
+    assert "PrivateTmp=no" in units.service_unit(shared)
 
 
 def test_units_runtime_folder_must_be_below_run() -> None:

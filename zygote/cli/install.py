@@ -74,6 +74,8 @@ def install(
         place.check_root()
     log = _Log(as_json)
     files = perworker.files(chosen) if units else oneservice.files(chosen)
+    if chosen.shares_tmp:
+        log("note: the fleet file, this python or a folder is in /tmp: the service shares that")
     for line in perworker.left_out(chosen) if units else ():
         log(f"note: {line}")
     written = place.write(files, root or Path("/"), log)

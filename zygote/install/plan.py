@@ -55,6 +55,7 @@ class Plan:
         accounts: users that have to be made; groups likewise.
         stop_seconds: longer than the fleet takes to stop.
         writable: folders outside the state and runtime folders that workers write to.
+        shares_tmp: what it needs is in /tmp, so it cannot have one of its own.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Plan:
     groups: tuple[str, ...]
     stop_seconds: int
     writable: tuple[str, ...] = ()
+    shares_tmp: bool = False
     tenant: Tenant = Tenant()
 
 
@@ -86,10 +88,8 @@ def make(
         systemd: the version to write for; 0: the one that is here.
         writable: absolute folders.
     Raises:
-        ZygoteError: code no-systemd; runtime-dir, it is not below /run; private-tmp.
+        ZygoteError: code no-systemd; runtime-dir, it is not below /run.
     """
-    _check_visible(fleet.file, "the fleet file")
-    _check_visible(sys.executable, "this interpreter")
     specs = [*fleet.workers.values(), *fleet.templates.values()]
     tenant = tenant or Tenant()
     named = {cap for spec in specs for cap in spec.capabilities or ()} | {*tenant.capabilities}
@@ -112,6 +112,7 @@ def make(
         # In reverse order of `after`, each with its grace: rarely more than a few in a row.
         stop_seconds=round(max(90.0, 4 * longest)),
         writable=tuple(dict.fromkeys(folders)),
+        shares_tmp=_in_tmp(fleet.file, sys.executable, *folders),
         tenant=tenant,
     )
 
@@ -136,13 +137,8 @@ def version() -> int:
         ) from None
 
 
-def _check_visible(path: str, what: str) -> None:
-    if path.startswith(("/tmp/", "/var/tmp/")):
-        raise ZygoteError(
-            f"{what} is in {path}, and the service has a /tmp of its own (PrivateTmp=)",
-            code="private-tmp",
-            hint="move it to a folder that stays, such as /etc or /opt",
-        )
+def _in_tmp(*paths: str) -> bool:
+    return any(path.startswith(("/tmp/", "/var/tmp/")) for path in paths)
 
 
 def _has_namespaces(spec: WorkerSpec) -> bool:
