@@ -52,10 +52,10 @@ def prints(expression: str) -> str:
 def test_steps_have_a_fixed_order() -> None:
     """Also the documentation's order. Changing it needs a reason."""
     assert [step.name for step in STEPS] == [
-        "cgroup", "session", "stdio", "fds", "signals", "umask", "cwd", "env", "argv", "main",
-        "inherited", "rlimits", "nice", "oom_score_adj", "affinity", "seeds", "title",
-        "namespaces", "groups", "gid", "uid", "capabilities", "no_new_privs", "record",
-        "landlock", "seccomp", "report",
+        "cgroup", "unit", "session", "stdio", "fds", "signals", "umask", "cwd", "env", "argv", "main",
+        "inherited", "rlimits", "nice", "oom_score_adj", "affinity", "unit_limits",
+        "seeds", "title", "namespaces", "groups", "gid", "uid", "capabilities", "no_new_privs",
+        "unit_rights", "record", "landlock", "seccomp", "report",
     ]  # fmt: skip
     assert all(step.does.endswith(".") for step in STEPS)
 
