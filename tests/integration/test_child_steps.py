@@ -52,8 +52,8 @@ def prints(expression: str) -> str:
 def test_steps_have_a_fixed_order() -> None:
     """Also the documentation's order. Changing it needs a reason."""
     assert [step.name for step in STEPS] == [
-        "cgroup", "unit", "session", "stdio", "fds", "signals", "umask", "cwd", "env", "argv", "main",
-        "inherited", "rlimits", "nice", "oom_score_adj", "affinity", "unit_limits",
+        "cgroup", "unit", "session", "stdio", "fds", "signals", "umask", "cwd", "env", "argv",
+        "main", "inherited", "rlimits", "nice", "oom_score_adj", "affinity", "unit_limits",
         "seeds", "title", "namespaces", "groups", "gid", "uid", "capabilities", "no_new_privs",
         "unit_rights", "record", "landlock", "seccomp", "report",
     ]  # fmt: skip

@@ -44,6 +44,7 @@ async def zygotectl(*words: str, code: int | None = 0) -> str:
 
 def make_folder(fleet: str) -> Path:
     """A fresh FOLDER with that fleet file."""
+    Path("/root").chmod(0o711)  # where this Python may be: other users must get at it
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     (FOLDER / "fleet.toml").write_text(fleet)

@@ -30,7 +30,7 @@ from tests.system.systemd import (
 from zygote.control.interface import ManagerInterface
 from zygote.sys.cgroupfs import Group, group_of
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 UNIT = "vm.service"
 SOCKET = "/run/zygote/vm/control.sock"

@@ -70,7 +70,7 @@ SETTINGS = {
     "batch": "CPUSchedulingPolicy=batch\nIOSchedulingClass=idle\nCoredumpFilter=0x13",
     "real time": "CPUSchedulingPolicy=rr\nCPUSchedulingPriority=7",
     "environment and folder": 'Environment="A=b c" TZ=UTC\nWorkingDirectory=/usr',
-    "file system": "ProtectSystem=strict\nProtectHome=yes\nPrivateTmp=yes\nPrivateDevices=yes",
+    "file system": "ProtectSystem=strict\nPrivateTmp=yes\nPrivateDevices=yes",
     "kernel": "ProtectKernelTunables=yes\nProtectControlGroups=yes\nProtectClock=yes",
     "paths": "InaccessiblePaths=/var/lib/dpkg\nBindReadOnlyPaths=/srv/source:/srv/bound",
     "network and host": "PrivateNetwork=yes\nProtectHostname=yes\nPrivateIPC=yes",

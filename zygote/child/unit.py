@@ -109,6 +109,7 @@ def _confine(wanted: dict[str, int], unit: dict[str, Any]) -> None:
         for program in filters:
             seccomp.load(program)
         filters = []
+    prctl.set_securebits(unit["securebits"])
     caps.write(caps.Sets(wanted["Eff"], wanted["Prm"], wanted["Inh"]))
     caps.set_ambient(wanted["Amb"])
     for program in filters:

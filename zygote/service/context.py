@@ -14,6 +14,7 @@ from typing import Any
 
 from zygote.errors import ZygoteError
 from zygote.service import filters
+from zygote.sys.cgroupfs import group_of
 
 _NAMESPACES = {
     "user": 0x10000000, "mnt": 0x00020000, "net": 0x40000000, "ipc": 0x08000000,
@@ -62,12 +63,16 @@ def read(pid: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def cgroup_of(pid: int) -> str:
-    """Its path in the v2 hierarchy."""
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        if line.startswith("0::"):
-            return line[3:]
-    raise ZygoteError("no cgroup v2 here", code="cgroup")
+def cgroup_of(pid: int) -> Path:
+    """The folder of its group.
+
+    Raises:
+        ZygoteError: code cgroup: it is gone, or there is no cgroup v2.
+    """
+    group = group_of(pid)
+    if group is None:
+        raise ZygoteError(f"process {pid} is in no cgroup v2", code="cgroup")
+    return group.path
 
 
 def _refuse_what_would_be_lost(proc: Path, pid: int) -> None:
@@ -84,8 +89,7 @@ def _refuse_what_would_be_lost(proc: Path, pid: int) -> None:
     numa = _text(proc / "numa_maps").partition("\n")[0].split()
     if len(numa) > 1 and numa[1] != "default":
         raise _lost(f"NUMAPolicy= ({numa[1]})")
-    folder = Path("/sys/fs/cgroup") / cgroup_of(pid).lstrip("/")
-    for other in _text(folder / "cgroup.procs").split():
+    for other in _text(cgroup_of(pid) / "cgroup.procs").split():
         if _text(Path(f"/proc/{other}/comm")).strip() == "(sd-pam)":
             raise _lost("PAMName= (its session)")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import re
 import socket
 import struct
 import sys
@@ -31,11 +32,12 @@ NOT_INHERITED = (
     *("LISTEN_FDNAMES", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID"),
 )
 _UCRED = struct.Struct("=iII")
-_ROOT = Path("/sys/fs/cgroup")
 
 
 class Call(NamedTuple):
-    """What a caller brings: {"worker", "env", "listen": names}, and 0, 1, 2, then its sockets."""
+    """What a caller brings: 0, 1, 2 and its sockets; and {"worker", "env", "listen": names,
+    "securebits"}. The last is in no file of /proc; they only ever take away.
+    """
 
     body: dict[str, Any]
     fds: tuple[int, ...]
@@ -53,7 +55,7 @@ class Door:
     ) -> None:
         self._fleet, self._spec = fleet, spec
         self._link, self._listener = link, listener
-        self._home = context.cgroup_of(os.getpid()).rpartition("/")[0]
+        self._home = context.cgroup_of(os.getpid()).parent
 
     def keep(self) -> None:
         """Bake, and let callers in until the zygote is gone; then ends this process."""
@@ -108,7 +110,7 @@ class Door:
         group = context.cgroup_of(pid)
         self._check_unit(group, uid)
         spec = self._worker(str(call.body["worker"]))
-        unit = context.read(pid)
+        unit = {**context.read(pid), "securebits": int(call.body["securebits"])}
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with mine:
             with theirs:
@@ -130,11 +132,11 @@ class Door:
         spec: WorkerSpec,
         call: Call,
         unit: dict[str, Any],
-        group: str,
+        group: Path,
         own: tuple[int, int],
         opened: list[int],
     ) -> None:
-        leaf = os.open(_ROOT / group.lstrip("/"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        leaf = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         opened.append(leaf)
         pidfd, report = own
         listen = [f"listen:{name}" for name in call.body.get("listen", ())]
@@ -145,10 +147,9 @@ class Door:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         self._link.sendmsg([encode(packet)], rights)
 
-    def _check_unit(self, group: str, uid: int) -> None:
+    def _check_unit(self, group: Path, uid: int) -> None:
         """Its unit stands beside ours: only root makes those."""
-        home, _, name = group.rpartition("/")
-        if home == self._home and "-worker@" in name and name.endswith(".service"):
+        if group.parent == self._home and re.fullmatch(r".+-worker@.+\.service", group.name):
             return
         raise ZygoteError(
             f"uid {uid} calls from {group}, which is no unit of a worker of this fleet",

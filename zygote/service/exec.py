@@ -16,6 +16,8 @@ import sys
 import time
 from typing import Any
 
+from zygote.sys import prctl
+
 _AGAIN = 0.1
 _BARRIER = 10.0
 
@@ -45,7 +47,9 @@ def ask(path: str, name: str) -> dict[str, Any]:
     names = os.environ.get("LISTEN_FDNAMES", "").split(":")
     listen = [names[at] if at < len(names) else "" for at in range(count)]
     fds = array.array("i", [0, 1, 2, *range(3, 3 + count)])
-    call = json.dumps({"worker": name, "env": _env(), "listen": listen}).encode()
+    call = json.dumps(
+        {"worker": name, "env": _env(), "listen": listen, "securebits": prctl.securebits()}
+    ).encode()
     told = False
     while True:
         try:

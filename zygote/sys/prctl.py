@@ -21,6 +21,7 @@ from __future__ import annotations
 import ctypes
 import os
 
+_PR_GET_SECUREBITS, _PR_SET_SECUREBITS = 27, 28
 _SET_DEATH_SIGNAL = 1
 _SET_NAME = 15
 _SET_CHILD_SUBREAPER = 36
@@ -70,6 +71,20 @@ def is_child_subreaper() -> bool:
 def set_no_new_privs() -> None:
     """Let no exec raise privileges any more, here and in all descendants, for ever."""
     _call(_SET_NO_NEW_PRIVS, 1)
+
+
+def securebits() -> int:
+    """How this process treats uid 0 (capabilities(7), "The securebits flags")."""
+    return int(_prctl(_PR_GET_SECUREBITS, 0, 0, 0, 0))
+
+
+def set_securebits(bits: int) -> None:
+    """Change them.
+
+    Raises:
+        OSError: EPERM, without CAP_SETPCAP, or one is locked.
+    """
+    _call(_PR_SET_SECUREBITS, bits)
 
 
 def set_thp_disable(on: bool = True) -> None:
