@@ -47,8 +47,8 @@ OURS: dict[str, set[str]] = {
         *("client", "control", "wire", "sys", "fleet.model", "fleet.words", "errors", "units"),
     },
     "zygote.draft": {"fleet", "audit.known", "errors", "units"},
-    "zygote.install": {"fleet.model", "sys", "errors"},
-    "zygote.service": {"wire", "fleet.model", "notify", "sys", "errors"},
+    "zygote.install": {"fleet.model", "manager.walls", "sys", "errors"},
+    "zygote.service": {"wire", "fleet.model", "manager.walls", "notify", "sys", "errors"},
     "zygote.cli": {
         *("install",),
         *("client", "control", "fleet", "inspect", "audit", "draft", "sys", "errors", "units"),

@@ -13,9 +13,10 @@ from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import WorkerSpec
 from zygote.install.plan import Plan
 from zygote.install.units import MARK, command, lines, quoted, slice_unit, sysusers, tmpfiles
+from zygote.manager.walls import needs_no_new_privs
 
-_MANAGERS = {"landlock": None, "isolation": "none"}
-"""Keys that have no word in unit files -> what they are where they are not used."""
+_MANAGERS = {"isolation": "none"}
+"""Keys that have no meaning in this mode -> what they are where they are not used."""
 _COMFORTS = {"max_private": None, "priority": None, "overlap": False}
 """Likewise, but nobody is less safe without them."""
 _UNITS = Path("/etc/systemd/system")
@@ -203,21 +204,14 @@ def settings(spec: WorkerSpec) -> Iterator[tuple[str, str]]:
         ("SupplementaryGroups", spec.groups and " ".join(spec.groups)),
         ("CapabilityBoundingSet", None if kept is None else " ".join(kept)),
         ("AmbientCapabilities", " ".join(kept or ()) if spec.user else None),
-        ("NoNewPrivileges", "yes" if spec.no_new_privs else None),
+        # landlock, seccomp and address_families are put up by the clone itself, last of all.
+        ("NoNewPrivileges", "yes" if needs_no_new_privs(spec) else None),
         ("PrivateTmp", "yes" if spec.private_tmp else None),
         ("PrivateNetwork", "yes" if spec.private_network else None),
         ("ReadOnlyPaths", " ".join(spec.read_only_paths) or None),
     ):  # fmt: skip
         if value is not None and value != ():
             yield key, str(value)
-    words = spec.seccomp or ()
-    if allowed := [word for word in words if not word.startswith("~")]:
-        yield "SystemCallFilter", " ".join(allowed)
-        yield "SystemCallErrorNumber", "EPERM"
-    if denied := [word.lstrip("~") for word in words if word.startswith("~")]:
-        yield "SystemCallFilter", "~" + " ".join(denied)
-    if spec.address_families is not None:
-        yield "RestrictAddressFamilies", " ".join(spec.address_families) or "none"
     for name, path in spec.credentials.items():
         yield "LoadCredential", f"{name}:{path}"
     for name, (soft, hard) in spec.rlimits.items():

@@ -16,13 +16,14 @@ import re
 import socket
 import struct
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from zygote import notify
 from zygote.errors import ZygoteError
 from zygote.fleet.model import Fleet, WorkerSpec, ZygoteSpec, instantiate
+from zygote.manager import walls
 from zygote.service import context
 from zygote.wire.messages import FLAG_CGROUP, HEADER, MAX_FDS, Kind, Packet, decode, encode
 
@@ -55,6 +56,7 @@ class Door:
     ) -> None:
         self._fleet, self._spec = fleet, spec
         self._link, self._listener = link, listener
+        self._runtime = fleet.runtime_dir or f"/run/zygote/{fleet.name}"
         self._home = context.cgroup_of(os.getpid()).parent
 
     def keep(self) -> None:
@@ -111,6 +113,7 @@ class Door:
         self._check_unit(group, uid)
         spec = self._worker(str(call.body["worker"]))
         unit = {**context.read(pid), "securebits": int(call.body["securebits"])}
+        walls.make_folders(spec, self._runtime, unit["uid"][1], unit["gid"][1])
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with mine:
             with theirs:
@@ -142,7 +145,9 @@ class Door:
         listen = [f"listen:{name}" for name in call.body.get("listen", ())]
         roles = ["cgroup", "stdin", "stdout", "stderr", *listen, "report", "unit"]
         fds = (leaf, *call.fds, report, pidfd)
-        body = json.dumps(_body(spec, self._fleet, call.body["env"], unit, roles)).encode()
+        parts = _body(spec, self._fleet, call.body["env"], unit, roles)
+        parts["walls"] = _walls(spec, self._runtime)
+        body = json.dumps(parts).encode()
         packet = Packet(Kind.SPAWN, os.urandom(16), 0, FLAG_CGROUP, body, fds)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         self._link.sendmsg([encode(packet)], rights)
@@ -195,6 +200,15 @@ def _body(
         "spawn_id": os.urandom(16).hex(),
         "unit": unit,
     }
+
+
+def _walls(spec: WorkerSpec, runtime: str) -> dict[str, Any] | None:
+    """Those that the clone puts up itself; the unit has the others already."""
+    own = replace(
+        spec, user=None, capabilities=None, no_new_privs=False, private_network=False,
+        private_tmp=False, read_only_paths=(),
+    )  # fmt: skip
+    return walls.body(own, runtime, ())
 
 
 def _receive_call(caller: socket.socket, opened: list[int]) -> Call:
