@@ -49,6 +49,7 @@ class Reloads:
         ZygoteError: code reload-under-way.
         """
         if self._roll:
+            self._events.emit("reload-refused", "manager", detail=f"amid {self._roll.summary}")
             raise ZygoteError(
                 f"a reload is under way: {self._roll.summary}",
                 code="reload-under-way",

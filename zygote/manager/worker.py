@@ -447,13 +447,11 @@ class Worker:
             self._parts.events.emit("restart-storm", "manager", os.getpid(), news)
 
     def _weigh(self) -> None:
-        if self.child is None:
+        if self.child is None or self.passage:  # or it is about to be replaced anyhow
             return
         verdict = recycle.look(self.budget, self, self.child, self._parts.clock.monotonic())
         if verdict.event:
             self._parts.events.emit(verdict.event, self.name, self.child.pid, verdict.detail)
-        if self.passage:
-            return  # it is about to be replaced anyhow
         if verdict.recycle and self.unit.spec.overlap and self.retiring is None:
             self._put_aside()
         elif verdict.recycle:
