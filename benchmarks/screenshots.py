@@ -24,6 +24,7 @@ import asyncssh
 import httpx2
 from PIL import Image
 
+from benchmarks.screenshot_top import draw_top
 from decnet.load.crowd import plan, send
 from decnet.load.fleet import targets
 from decnet.run.__main__ import FLEET, all_ready, surroundings
@@ -86,6 +87,7 @@ async def take(seconds: float, out: Path) -> int:
         await bait(settings)
         await intrude(settings)
         await asyncio.sleep(10)  # so that the clusterers have looked
+        await draw_top(runtime / "control.sock", out / "top.svg")
         with tempfile.TemporaryDirectory() as home:
             async with chromium(Path(home)) as browser:
                 await pages(browser, settings, out)

@@ -1,8 +1,9 @@
-"""What the same workers would cost as cold processes: measured by the tenant, or estimated.
+"""What the same workers would cost as cold processes: measured by the tenant, or a bound.
 
-The estimate: each worker's own anonymous memory as the kernel counts it (RssAnon, in which the
-floor's pages are whole) and page tables, plus file pages once, plus the manager. A cold process
-that imports less than the whole floor would need less than that, so it is called an estimate.
+The bound: each worker's anonymous memory as the kernel counts it (RssAnon, in which the floor's
+pages are whole) and page tables, plus file pages once, plus the manager. A cold process that
+imports less than the whole floor, or has not been baked, needs less, often by half: so it is
+called "at most". `zygotectl floor MODULES` measures a real one.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from zygote.sys import procfs
 
 
 def cold_words(census: Census) -> str:
-    """`as cold processes: 1281 MB (measured 2026-05-01)`, or an estimate that says so."""
+    """`as cold processes: 1281 MB (measured 2026-05-01)`, or the bound, which says so."""
     measured = current.cold() if current.cold else None
     if measured:
         return f"as cold processes: {render.megabytes(measured[0])} MB ({measured[1]})"
-    kib = estimate(census)
-    return f"as cold processes: ~{render.megabytes(kib)} MB (estimate: each with the whole floor)"
+    kib = bound(census)
+    return f"as cold processes: at most {render.megabytes(kib)} MB (estimate: all have all of it)"
 
 
-def estimate(census: Census) -> int:
+def bound(census: Census) -> int:
     """KiB, by the rule above."""
     anon = files = 0
     for worker, row in census.workers:

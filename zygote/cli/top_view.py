@@ -103,7 +103,7 @@ class View:
         self.sort = ORDER[(ORDER.index(self.sort) + steps) % len(ORDER)]
 
     def sums(self) -> str:
-        """`this fleet: 201.3 MB; as cold processes: about 980 MB (…)`."""
+        """`this fleet: 201.3 MB; as cold processes: 980 MB (measured …)`."""
         assert self._census
         totals = self._census.totals()
         here = (totals["pss_kib"] or 0) + (totals["pagetables_kib"] or 0)
