@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +207,8 @@ def late_fleet(cli: Cli) -> Any:
     (cli.folder / "user_a.py").write_text("import twenty, thread\n" + block(5))
     (cli.folder / "user_b.py").write_text("from inner import deep\nimport twenty\n")
 
-    def up(preload: str) -> dict[str, dict[str, Any]]:
-        (cli.folder / "fleet.toml").write_text(FLEET.format(preload=preload))
+    def up(preload: str, change: Callable[[str], str] = str) -> dict[str, dict[str, Any]]:
+        (cli.folder / "fleet.toml").write_text(change(FLEET.format(preload=preload)))
         cli("up", "--detach")
         rows = cli("ps", "--json").json
         return {row["name"]: row for row in [*rows["workers"], rows["totals"] | {"name": "all"}]}
@@ -242,6 +244,44 @@ def test_from_running_finds_what_workers_imported_and_the_proposal_saves_it(
     assert not found["added"], "nothing is left to propose"
 
 
+def test_tree_proposes_a_branch_that_saves_what_it_says(cli: Cli, late_fleet: Any) -> None:
+    before = late_fleet('["jobs"]')
+    found = cli("floor", "--from-running", "--tree", "--json").json
+    floor, branch = found["zygotes"]
+    assert (floor["zygote"], floor["added"], floor["workers"]) == ("floor", [], ["idle"])
+    assert (branch["parent"], branch["added"]) == ("floor", ["twenty"])
+    assert branch["workers"] == ["one", "two"]
+    assert near(branch["added_kib"], 20) and 0 < branch["own_kib"] < 4000
+    assert found["exposure_kib"] == 0 and set(found["left"]) >= {"user_a", "user_b"}
+    shown = cli("floor", "--from-running", "--tree").out
+    assert found["fleet_toml"] in shown and "ADDS_MB" in shown
+    tables = tomllib.loads(found["fleet_toml"])
+    assert tables["worker"] == {"one": {"zygote": "twenty"}, "two": {"zygote": "twenty"}}
+
+    # Less than the branch takes can only be had with the module in the floor, for `idle`, too.
+    budget = f"{found['then_kib'] * 1024 - 500_000}"
+    tight = cli("floor", "--from-running", "--tree", "--budget", budget, "--json").json
+    assert tight["fits"] and near(tight["exposure_kib"], 20)
+    assert [z["added"] for z in tight["zygotes"]] == [["twenty"]]
+    never = cli("floor", "--from-running", "--tree", "--budget", "1M", code=Exit.FAILED).out
+    assert "above the budget; no tree of these imports takes less than" in never
+
+    cli("down")
+    pasted = found["fleet_toml"].partition("[worker")[0]
+
+    def paste(text: str) -> str:
+        for name, table in tables["worker"].items():
+            head = f"[worker.{name}]\n"
+            text = text.replace(head, f'{head}zygote = "{table["zygote"]}"\n')
+        return text.replace("[defaults]", f"{pasted}[defaults]")
+
+    after = late_fleet('["jobs"]', paste)
+    for name in ("one", "two"):
+        assert near(before[name]["uss_kib"] - after[name]["uss_kib"], 20), name
+    saved = before["all"]["pss_kib"] - after["all"]["pss_kib"]
+    assert near(saved - found["saved_kib"], 0, 2.5), "as much as was said"
+
+
 def test_from_running_says_whose_zygote_is_gone(cli: Cli, late_fleet: Any) -> None:
     late_fleet('["jobs"]')
     zygote = cli("ps", "--json").json["zygotes"][0]
@@ -259,3 +299,5 @@ def test_from_running_without_a_fleet(cli: Cli) -> None:
     (cli.folder / "jobs.py").write_text(JOBS)
     assert cli("floor", "--from-running", code=Exit.NO_MANAGER).err
     assert "takes workers" in cli("floor", "--from-running", "--each", code=Exit.USAGE).err
+    assert "--from-running --tree" in cli("floor", "json", "--tree", code=Exit.USAGE).err
+    assert "--tree" in cli("floor", "--from-running", "--budget", "9M", code=Exit.USAGE).err

@@ -21,6 +21,7 @@ from zygote.fleet.load import check as check_file
 from zygote.fleet.model import Fleet, ZygoteSpec
 from zygote.inspect import floor as measuring
 from zygote.inspect.floor import Place
+from zygote.units import parse_bytes
 
 Modules = Annotated[
     list[str],
@@ -60,6 +61,16 @@ def floor(
     ] = 2,
     python: Annotated[Path | None, Parameter(help="Another interpreter.")] = None,
     cwd: Annotated[Path | None, Parameter(help="Another folder to import from.")] = None,
+    tree: Annotated[
+        bool,
+        Parameter(
+            show_default=False,
+            help="--from-running proposes branches as well: who imports what, in which zygote.",
+        ),
+    ] = False,
+    budget: Annotated[
+        str | None, Parameter(help="--tree: what the whole fleet may take (400M).")
+    ] = None,
     zygote: Annotated[
         str | None, Parameter(help="Python, path, env, cwd (and preload) of this zygote.")
     ] = None,
@@ -77,16 +88,21 @@ def floor(
 
     What a layer adds once is what a fleet of cold processes pays once each.
     --from-running looks at live workers instead, without touching them, and
-    prints the preload list that would save most.
+    prints the preload list that would save most. With --tree it proposes
+    branches, so that no worker gets what it does not use; --budget allows as
+    much of that as it takes to keep to it (exit code 1: no tree does).
     """
     if repeat < 1 or at_least < 1 or top < 0:
         raise _usage("--repeat and --at-least are at least 1, --top at least 0",
                      "leave them out: --repeat 1 --at-least 2 --top 20")  # fmt: skip
     if from_running:
         if each or deep or plot or python or cwd or zygote:
-            raise _usage("--from-running takes workers, --at-least and --json only",
+            raise _usage("--from-running takes workers, --at-least, --tree and --json only",
                          "without it the other options are for modules")  # fmt: skip
-        return _from_running(modules, at_least, as_json)
+        return _from_running(modules, at_least, as_json, tree=tree, budget=budget)
+    if tree or budget:
+        raise _usage("--tree and --budget are about running workers",
+                     "zygotectl floor --from-running --tree")  # fmt: skip
     layers, place = _what(modules, python, cwd, zygote)
     if deep and (each or plot or repeat > 1):
         raise _usage("--deep measures once, over the layers before the last",
@@ -177,8 +193,14 @@ def load(path: Path) -> Fleet:
     return fleet
 
 
-def _from_running(workers: Sequence[str], at_least: int, as_json: bool) -> int:
+def _from_running(
+    workers: Sequence[str], at_least: int, as_json: bool, *, tree: bool, budget: str | None
+) -> int:
     from zygote.inspect import running
+
+    if budget and not tree:
+        raise _usage("--budget is for --tree", "zygotectl floor --from-running --tree --budget …")
+    limit = parse_bytes(budget) if budget else None
 
     def preloads() -> Mapping[str, Sequence[str]]:
         try:
@@ -192,6 +214,13 @@ def _from_running(workers: Sequence[str], at_least: int, as_json: bool) -> int:
             current.socket(), workers, preloads, at_least=at_least,
             tell=lambda text: progress.show([text]),
         )  # fmt: skip
+        if tree:
+            from zygote.cli import floor_tree
+
+            progress.show(["planning the tree"])
+            forest = floor_tree.plan(current.socket(), proposals, limit)
+    if tree:
+        return Exit.DONE if floor_tree.show(forest, as_json=as_json) else Exit.FAILED
     if as_json:
         sys.stdout.write(json.dumps(running.as_json(proposals)) + "\n")
     else:
