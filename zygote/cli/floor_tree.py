@@ -64,12 +64,12 @@ def show(forest: Forest, *, as_json: bool) -> bool:
     for module, users in list(forest.left.items())[:_LEFT]:
         render.heading(f"left to {listed(users, 3)}: {module}", "dim")
     if len(forest.left) > _LEFT:
-        render.heading(f"left to workers: {len(forest.left) - _LEFT} more modules", "dim")
+        render.heading(f"and of other modules: {len(forest.left) - _LEFT}", "dim")
     if text := forest.toml():
         print()
         sys.stdout.write(text)
     else:
-        render.heading("nothing to change: no module of weight is shared by several workers", "")
+        render.heading("nothing to change: no branch would save more than it costs itself", "")
     return forest.fits
 
 
@@ -80,6 +80,11 @@ def _sum(forest: Forest) -> str:
             f"; {_mb(forest.exposure_kib)} MB of modules would be in workers that do not use them"
         )
     if forest.budget_kib is None:
+        if forest.least_kib < forest.then_kib:
+            text += (
+                f"; {_mb(forest.least_kib)} at the least (--budget), if workers may have modules "
+                "that they do not use"
+            )
         return text
     if forest.fits:
         return f"{text}; within the budget of {_mb(forest.budget_kib)}"
