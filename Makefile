@@ -50,6 +50,7 @@ format: setup
 bench: setup
 	@mkdir -p benchmarks/results
 	@.venv/bin/python benchmarks/spawn.py --json > benchmarks/results/spawn.json || test $$? -eq 1 # 1: a goal is missed, and said
+	@.venv/bin/python benchmarks/blanks.py --json > benchmarks/results/blanks.json || test $$? -eq 1
 	@.venv/bin/python benchmarks/bake.py --json > benchmarks/results/bake.json || test $$? -eq 1
 	@.venv/bin/python benchmarks/floor.py --json --plot docs/floor.png > benchmarks/results/floor.json
 	@.venv/bin/python benchmarks/fleet.py --json > benchmarks/results/fleet.json

@@ -129,6 +129,19 @@ def _timing(label: str, figures: Result) -> str:
     return f"| {label} | {figures['p50']:.2f} ms | {figures['p99']:.2f} ms |"
 
 
+def blanks(found: Result) -> list[str]:
+    """Clones made ahead of time."""
+    ours, plain = found["spawn_ms"]["with"], found["spawn_ms"]["without"]
+    cost = found["blank"]
+    return [
+        f"**Blanks.** With `blanks = {found['blanks']}` a spawn takes one of the clones that wait: "
+        f"{ours['p50']:.2f} ms from the request to its first line, {ours['p99']:.0f} at the 99th "
+        f"percentile, against {plain['p50']:.2f} and {plain['p99']:.0f} in the same run without. "
+        f"One costs {cost['private_mb']:.2f} MB and {cost['pagetables_mb']:.2f} MB of page tables. "
+        f"`.venv/bin/python benchmarks/blanks.py --n {found['n']}`",
+    ]
+
+
 def thousand(found: Result) -> list[str]:
     """A thousand decoys."""
     storm = found["storm"]

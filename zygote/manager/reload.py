@@ -37,13 +37,12 @@ def apply(fleet: Fleet, workers: Workers, zygotes: Zygotes) -> Changes:
             zygotes.add(spec)
             changes.new_zygotes.append(name)
             changes.lines.append(f"zygote {name}: new, baking")
-        elif slot.spec.blanks != spec.blanks and same_zygote(
-            replace(slot.spec, blanks=spec.blanks), spec
-        ):
-            slot.spec = spec
+            continue
+        if slot.spec.blanks != spec.blanks:
+            slot.spec = replace(slot.spec, blanks=spec.blanks)
             slot.keep_blanks(spec.blanks)
             changes.lines.append(f"zygote {name}: blanks = {spec.blanks} from now on")
-        elif not same_zygote(slot.spec, spec):
+        if not same_zygote(slot.spec, spec):
             # A zygote that ends is baked anew by this spec as well.
             slot.spec = spec
             changes.lines.append(f"zygote {name}: changed; holds from its next bake (reload)")
@@ -91,4 +90,4 @@ def _apply_to(worker: Worker, workers: Workers, changes: Changes) -> None:
 
 def same_zygote(one: ZygoteSpec, other: ZygoteSpec) -> bool:
     """Equal but for the line they stand on."""
-    return replace(one, place="") == replace(other, place="")
+    return replace(one, place="", blanks=0) == replace(other, place="", blanks=0)
