@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from zygote.control.interface import ManagerState, WorkerState, ZygoteState
 from zygote.sys import procfs
@@ -102,7 +101,7 @@ class Census:
     workers: tuple[tuple[WorkerState, Row], ...]
     manager: tuple[ManagerState, Row]
     zygotes: tuple[tuple[ZygoteState, Row], ...]
-    blanks: Mapping[str, tuple[Row, ...]] = MappingProxyType({})
+    blanks: Mapping[str, tuple[Row, ...]] = field(default_factory=dict)
     """Zygote -> its clones that wait for a spawn."""
 
     def rows(self) -> Iterable[Row]:
