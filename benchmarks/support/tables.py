@@ -142,6 +142,20 @@ def blanks(found: Result) -> list[str]:
     ]
 
 
+def refork(found: Result) -> list[str]:
+    """A warm worker as the mold."""
+    bakes = found["bakes"]
+    bare, warm = bakes["without warm-up"], bakes["with warm-up"]
+    return [
+        "**A warm worker as the mold** of the next generation (`zygotectl refork`): where the bake "
+        f"has no warm-up a worked worker then has {bare['reforked']['private_mb']:.1f} MB of its "
+        f"own instead of {bare['plain']['private_mb']:.1f}, where it has one "
+        f"{warm['reforked']['private_mb']:.1f} instead of {warm['plain']['private_mb']:.1f}: "
+        "a good warm-up is worth more, and carries nobody's data. "
+        f"`.venv/bin/python benchmarks/refork.py --rounds {found['rounds']}`",
+    ]
+
+
 def thousand(found: Result) -> list[str]:
     """A thousand decoys."""
     storm = found["storm"]

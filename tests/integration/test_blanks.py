@@ -97,9 +97,13 @@ async def test_blank_costs_little_and_shows_what_it_is(tmp_path: Path) -> None:
         manager = make(fleet("a"))
         await manager.start()
         for pid in (await full(manager)).blank_pids:
+
+            async def comm(pid: int = pid) -> str:
+                return Path(f"/proc/{pid}/comm").read_text()
+
+            await manager.eventually(comm, lambda found: found == "blank\n")
             memory = procfs.read_memory(pid)
             assert memory and memory.uss_kib + memory.pagetables_kib < 300
-            assert Path(f"/proc/{pid}/comm").read_text() == "blank\n"
             assert Path(f"/proc/{pid}/cmdline").read_text().startswith("zygote: floor, blank")
             descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
             assert len(descriptors) == 4  # stdio and its socket

@@ -156,6 +156,18 @@ class Manager:
     async def reexec(self, timeout: float | None = None) -> Any:
         return (await self._patient(self._proxy.Reexec(timeout=timeout)))["report"]
 
+    async def refork(self, worker: str, *, move: bool = False) -> list[Any]:
+        """The steps, as objects; over a connection of its own, so that others can be asked."""
+        socket = str(self.run / "control.sock")
+        transport, protocol = await connect_unix_varlink(VarlinkClientProtocol, socket)
+        proxy: Any = protocol.make_proxy(ManagerInterface)
+        try:
+            async with asyncio.timeout(2 * PATIENCE):
+                found = proxy.Refork(worker=worker, move=move)
+                return [each["step"] async for each in found]
+        finally:
+            transport.close()
+
     async def events(self, last: int = 1000) -> list[Any]:
         found = self._proxy.Events(follow=False, last=last)
         return [each["event"] async for each in found]

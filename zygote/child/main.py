@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from typing import NoReturn
 
-from zygote.child import finish, program, steps
+from zygote.child import finish, mold, program, steps
 from zygote.child.request import find_report, parse
 
 
@@ -24,7 +24,11 @@ def become_worker(body: bytes, fds: tuple[int, ...], spawn_id: bytes) -> NoRetur
     except ValueError as error:
         hint = "manager and zygote are of different versions: restart the manager"
         steps.fail(find_report(body, fds), "request", 0, str(error), hint)
+    if request.mold >= 0:
+        mold.remember()
     steps.walk(request)
+    if request.mold >= 0:
+        mold.take_seat(request.mold)
     # A context of its own: context variables (decimal's among them) as at the start of a program.
     status = contextvars.Context().run(program.run, request)
     finish.leave(status)

@@ -28,6 +28,7 @@ class Request:
         credentials: descriptors of credentials, in order.
         report: where to say "up", or which step failed.
         record: file to write pid and start time to.
+        mold: where it may be asked to become a mold.
         procs: `cgroup.procs` of the leaf to move to, where the clone could not start in it.
         unit: what a process in a unit of systemd has, whose place this one takes; see `unit`.
         pidfd: of that process.
@@ -66,6 +67,7 @@ class Request:
     record: int = -1
     procs: int = -1
     pidfd: int = -1
+    mold: int = -1
     script: str = ""
     folder: bool = False
 
@@ -149,6 +151,8 @@ def _sort(request: Request, roles: list[str], fds: tuple[int, ...]) -> None:
             request.record = descriptor
         elif role == "unit":
             request.pidfd = descriptor
+        elif role == "mold":
+            request.mold = descriptor
         elif role == "cgroup.procs":
             request.procs = descriptor
         elif role != "cgroup":  # that one was for the clone alone

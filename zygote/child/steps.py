@@ -106,6 +106,7 @@ def _fds(request: Request) -> None:
 
     request.report = above(request.report)
     request.record = above(request.record)
+    request.mold = above(request.mold)
     request.listen = [(name, above(descriptor)) for name, descriptor in request.listen]
     request.credentials = [above(descriptor) for descriptor in request.credentials]
     for number, (_, descriptor) in enumerate(request.listen, 3):
@@ -114,7 +115,8 @@ def _fds(request: Request) -> None:
     for number, descriptor in enumerate(request.credentials, 3 + len(request.listen)):
         os.dup2(descriptor, number, inheritable=False)
     standard = [number for number, source in enumerate(request.stdio) if source >= 0]
-    own = [descriptor for descriptor in (request.report, request.record) if descriptor >= 0]
+    channels = (request.report, request.record, request.mold)
+    own = [descriptor for descriptor in channels if descriptor >= 0]
     fds.close_others([*standard, *range(3, first), *own])
 
 

@@ -49,6 +49,7 @@ COMMANDS = {
         "down": "Stop the fleet and its manager.",
         "reload": "Bring the fleet up to what is on disk, its file and its code, without a gap.",
         "reexec": "Upgrade the manager in place: same pid, same workers, new code.",
+        "refork": "Fork a warm worker to be its zygote's next generation.",
         "check": "Check a fleet file: every mistake at once.",
         "install": "Make the fleet a service of systemd.",
         "uninstall": "Take the service away again.",

@@ -157,8 +157,24 @@ class Client:
         Raises:
             ZygoteError: the old generation serves on.
         """
+        about = {"zygotes": list(zygotes), "workers": list(workers), "force": force}
+        async for step in self._steps("Roll", about):
+            yield step
+
+    async def refork(self, worker: str, *, move: bool = False) -> AsyncIterator[RollStep]:
+        """Fork a warm worker to be the next generation of its zygote: each step.
+
+        Args:
+            move: move the workers of that zygote over.
+        Raises:
+            ZygoteError: it cannot be; the old generation serves on, and so does the worker.
+        """
+        async for step in self._steps("Refork", {"worker": worker, "move": move}):
+            yield step
+
+    async def _steps(self, method: str, about: dict[str, Any]) -> AsyncIterator[RollStep]:
         async with await Client.connect(self.socket) as own:
-            stream = own._proxy.Roll(zygotes=list(zygotes), workers=list(workers), force=force)
+            stream = getattr(own._proxy, method)(**about)
             async with aclosing(stream):
                 while True:
                     try:
@@ -292,6 +308,10 @@ class BlockingClient:
     def reexec(self, timeout: float | None = None) -> ReexecReport:
         """See `Client.reexec`."""
         return self._run(self._client.reexec(timeout))
+
+    def refork(self, worker: str, *, move: bool = False) -> Iterator[RollStep]:
+        """See `Client.refork`."""
+        yield from self._each(self._client.refork(worker, move=move))
 
     def shutdown(self, *, wait: bool = False) -> None:
         """See `Client.shutdown`."""

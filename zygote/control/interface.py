@@ -261,6 +261,15 @@ class ManagerInterface(VarlinkInterface, name=NAME):
         """
         raise NotImplementedError
 
+    @varlinkmethod(return_parameter="step")
+    async def Refork(self, *, worker: str, move: bool = False) -> AsyncIterator[RollStep]:
+        """Fork a warm worker (`refork = true`) to be the next generation of its zygote.
+
+        `move`: and move the workers of that zygote over. Replies and errors as of Roll.
+        """
+        raise NotImplementedError
+        yield
+
     @varlinkmethod
     def Shutdown(self) -> None:
         """Stop everything in reverse order and end. Answers at once; watch the socket close."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zygote.errors import ZygoteError
-from zygote.fleet import checks, isolation, values, where
+from zygote.fleet import checks, isolation, refork, values, where
 from zygote.fleet.build import Builder, Layer, Merged, merge
 from zygote.fleet.explain import unknown_table, validate
 from zygote.fleet.locate import Path as Place
@@ -200,6 +200,7 @@ class _Check:
             self.specs[name] = spec = isolation.place(spec, self.zygotes)
             checks.check_worker(spec, merged, self.problems)
             checks.check_umask(spec, merged, self.problems)
+            refork.check(spec, merged.place("refork"), self.problems)
             checks.check_run(spec, merged, self.zygotes[spec.zygote], self.problems)
 
     def _layer(self, name: str, raw: Any) -> Layer:

@@ -95,6 +95,8 @@ class WorkerSpec:
     """The budget of private memory, beyond which it is recycled."""
     recycle_grace: float = 30.0
     recycle_interval: float = 600.0
+    refork: bool = False
+    """It may be asked to become the mold of its zygote's next generation."""
     overlap: bool = False
     """One that is recycled, or moved to a new generation, goes when its successor is ready."""
     max_regression: int | None = 16 * 1024 * 1024

@@ -331,6 +331,12 @@ class WorkerTable(Table):
         "once.",
         example='"1h"',
     )
+    refork: Flag = key(
+        "`zygotectl refork NAME` may fork it, warm as it is, to be the next generation of its "
+        "zygote. **All that it has in memory then is in the memory of every later worker of that "
+        "zygote**: see `zygotectl help refork`. It offers that by `zygote.mold.offer()`.",
+        example="true",
+    )
     overlap: Flag = key(
         "Two of it may run at once: when it is recycled, or moved to a new generation by `reload`, "
         "its successor is started first, and it is stopped when that is ready; if that does not "

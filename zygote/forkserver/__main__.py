@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from zygote.audit import atexits
 from zygote.bake import pipeline
@@ -33,9 +33,13 @@ from zygote.sys import fds, malloc, prctl
 from zygote.wire.link import Link
 from zygote.wire.messages import Kind, Packet
 
+if TYPE_CHECKING:
+    from zygote.child.mold import Past
+
 _FAULT = 70
 _kept: list[object] = []
 """What was made before the heap was sealed and would be dropped after: it would leave holes."""
+_path: Path | None = None
 _USAGE = (
     "usage: python -m zygote.forkserver --link FD [--name NAME] [--generation N] "
     f"[--spawn-path {'|'.join(NAMES)}]"
@@ -82,6 +86,39 @@ def branch(order: Order, path: Path) -> Order | None:
     return serve(link, path)
 
 
+def mold(link_fd: int, past: Past, forget: Callable[[Bake], str]) -> None:
+    """In a clone of a worker that has put its descriptors away: be a zygote, and bake it.
+
+    Args:
+        past: what the zygote was that the worker was cloned from.
+        forget: the first stage.
+    """
+    link = Link.from_fd(link_fd)
+    _settle("mold")
+    path = spawn_path()
+    if not _bake(link, lambda: path, inherits=True, past=past, first=(Stage("forget", forget),)):
+        _leave(Exit.DONE)
+    live(serve(link, path), path)
+
+
+def spawn_path() -> Path:
+    """How this zygote, or the one that this is a clone of, makes processes."""
+    assert _path
+    return _path
+
+
+def live(order: Order | None, path: Path | None) -> NoReturn:
+    """Become what a clone is to become; end where there is nothing to become."""
+    try:
+        while order is not None and path is not None and order.kind is Kind.BRANCH:
+            order = branch(order, path)
+    except (BrokenPipeError, KeyboardInterrupt):
+        order = None
+    if order is not None:
+        _become(order)
+    _leave(Exit.DONE)
+
+
 def _move_in(spec: ZygoteSpec) -> None:
     """What an exec would have given a zygote: its name, environment and folder."""
     prctl.set_name(f"zygote:{spec.name}")
@@ -126,12 +163,21 @@ def _settle(name: str) -> None:
     atexits.record()
 
 
-def _bake(link: Link, chosen: Callable[[], Path], *, inherits: bool = False) -> Path | None:
+def _bake(
+    link: Link,
+    chosen: Callable[[], Path],
+    *,
+    inherits: bool = False,
+    past: Past | None = None,
+    first: tuple[Stage, ...] = (),
+) -> Path | None:
     """The path to serve by; None if there is nothing to serve: hung up, or failed.
 
     Args:
         chosen: finds the path, or raises ZygoteError.
         inherits: this is a clone of a zygote that has been baked.
+        past: of a mold: what that zygote was.
+        first: stages before the import.
     """
     request = link.wait()
     if request is None:
@@ -139,8 +185,11 @@ def _bake(link: Link, chosen: Callable[[], Path], *, inherits: bool = False) -> 
     body, passed = link.read_body(request)
     fds.close(passed)
     began, inherited = time.time_ns(), frozenset(sys.modules) if inherits else frozenset()
+    if past:  # what the worker imported meanwhile is not inherited
+        began, inherited = past.since, past.modules
+    global _path
     try:
-        path = chosen()
+        path = _path = chosen()
         spec = _spec(request.head.kind, body)
         if inherits:
             _move_in(spec)
@@ -153,7 +202,7 @@ def _bake(link: Link, chosen: Callable[[], Path], *, inherits: bool = False) -> 
             trace=rehearse.trace,
         )
         stages = pipeline.chosen(spec.bake)
-        report = pipeline.run(bake, (Stage("import", preload.run), *stages))
+        report = pipeline.run(bake, (*first, Stage("import", preload.run), *stages))
         atexits.stop()
         atexits.disown()
     except ZygoteError as error:
@@ -229,14 +278,14 @@ def _tell_failed(link: Link, error: ZygoteError) -> None:
     print(text or f"zygote: {error}", file=sys.stderr, flush=True)
 
 
-def _leave(status: int) -> None:
+def _leave(status: int) -> NoReturn:
     """End without finalisation: threads of a refused floor must not hold us up."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _become(order: Order) -> None:
+def _become(order: Order) -> NoReturn:
     """Hand a clone over to the child set-up, which never comes back."""
     try:
         sys.modules["zygote.child.main"].become_worker(order.body, order.fds, order.spawn_id)
@@ -247,12 +296,10 @@ def _become(order: Order) -> None:
 
 
 if __name__ == "__main__":
+    # A worker that becomes a mold finds us by this name, with what we know.
+    sys.modules["zygote.forkserver.__main__"] = sys.modules["__main__"]
     try:
-        _order, _path = main()
-        while _order is not None and _path is not None and _order.kind is Kind.BRANCH:
-            _order = branch(_order, _path)
+        _ordered = main()
     except (BrokenPipeError, KeyboardInterrupt):
-        _order = None
-    if _order is not None:
-        _become(_order)
-    _leave(Exit.DONE)
+        _ordered = None, None
+    live(*_ordered)

@@ -25,6 +25,7 @@ OWN = (
     "threading",
     "traceback",
     "zygote.child.main",
+    "zygote.forkserver.mold",
 )
 """Imported in every zygote. Lazily imported in the standard library, and so paid by children."""
 

@@ -272,6 +272,12 @@ class App:
             )  # fmt: skip
             await reexec(site, timeout)
 
+    async def refork(self, worker: str, move: bool) -> AsyncIterator[RollStep]:
+        """Fork a warm worker to be the next generation of its zygote; see `Reloads.run`."""
+        self._check_not_stopping()
+        async for step in self._running.reloads.run(Asked(mold=worker, move=move), self.fleet):
+            yield step
+
     def shutdown(self) -> None:
         """Stop everything and end. Returns at once."""
         self._stopping.set()

@@ -56,6 +56,8 @@ class App(Protocol):
 
     async def reexec(self, timeout: float) -> NoReturn: ...
 
+    def refork(self, worker: str, move: bool) -> AsyncIterator[RollStep]: ...
+
     def shutdown(self) -> None: ...
 
     async def run_program(
@@ -156,6 +158,13 @@ class Caller(ManagerInterface):
     @varlinkmethod(return_parameter="report")
     async def Reexec(self, *, timeout: float | None = None) -> ReexecReport:
         await self._app.reexec(30.0 if timeout is None else timeout)
+
+    @varlinkmethod(return_parameter="step", delay_generator=False)
+    async def Refork(self, *, worker: str, move: bool = False) -> AsyncIterator[RollStep]:
+        async for step in self._app.refork(worker, move):
+            if step.step == "done":
+                raise LastResult(step)
+            yield step
 
     @varlinkmethod
     def Shutdown(self) -> None:

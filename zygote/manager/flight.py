@@ -26,6 +26,7 @@ class Order:
         body: of the request, given the roles of the fds.
         stdio: three fds, or fewer: the rest is /dev/null; owned by the spawn.
         open_record: makes the pid record's fd; called right before sending.
+        open_mold: makes the worker's end of its channel for `refork`.
         open_credentials: makes roles and fds of the worker's credentials, given the number that
             the first will have in it.
         open_sockets: the same of sockets that are handed over.
@@ -40,6 +41,7 @@ class Order:
     body: Callable[[list[str]], dict[str, Any]]
     stdio: list[int] = field(default_factory=list)
     open_record: Callable[[], int] | None = None
+    open_mold: Callable[[], int] | None = None
     open_credentials: Callable[[int], list[tuple[str, int]]] = lambda _first: []
     open_sockets: Callable[[], list[tuple[str, int]]] = list
     leaf: Leaf | None = None

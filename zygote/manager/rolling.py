@@ -87,9 +87,11 @@ class Roll:
 
     async def _bake_one(self, slot: Slot) -> None:
         name = f"zygote.{slot.spec.name}"
-        self._tell("baking", name, f"beside {number(slot.current)}")
+        mold = self.targets.molds.get(slot.spec.name)
+        source = f", from worker '{mold.name}'" if mold else ""
+        self._tell("baking", name, f"beside {number(slot.current)}{source}")
         parent = next((s for s in self.targets.slots if s.spec.name == slot.spec.parent), None)
-        zygote = await slot.bake_next(parent.following if parent else None)
+        zygote = await slot.bake_next(mold or (parent.following if parent else None))
         took = float(zygote.report.get("seconds", 0.0))
         self._tell("baked", name, f"{number(zygote)}, {took:.1f} s")
 

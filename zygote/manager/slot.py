@@ -19,6 +19,7 @@ from zygote.fleet.model import WorkerSpec, ZygoteSpec
 from zygote.manager import findings
 from zygote.manager.children import Child
 from zygote.manager.faults import HINTS
+from zygote.manager.mold import Mold
 from zygote.manager.policy import End
 from zygote.manager.zygote import Shop, Zygote
 
@@ -76,11 +77,12 @@ class Slot:
         finally:
             self._change()
 
-    async def bake_next(self, parent: Zygote | None = None) -> Zygote:
+    async def bake_next(self, parent: Zygote | Mold | None = None) -> Zygote:
         """Bake the next generation beside the one that serves, which goes on as it is.
 
         Args:
-            parent: of a branch: the zygote to fork it from; default: the parent that serves.
+            parent: the zygote to fork a branch from; default: the parent that serves. Or the
+                worker that any zygote's next generation is forked from.
         Raises:
             ZygoteError: it cannot be baked; nothing of it is left.
         """
@@ -245,7 +247,7 @@ class Slot:
                 changed.cancel()
         return child.ended.result() if self.current is zygote else None
 
-    async def _bake(self, take: Callable[[Zygote], None], parent: Zygote | None) -> Zygote:
+    async def _bake(self, take: Callable[[Zygote], None], parent: Zygote | Mold | None) -> Zygote:
         """A new generation, baked.
 
         Args:

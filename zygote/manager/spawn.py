@@ -232,6 +232,8 @@ class Spawner:
             take(role, descriptor)
         if order.open_record:
             take("record", order.open_record())
+        if order.open_mold:
+            take("mold", order.open_mold())
         if order.leaf and moves:
             take("cgroup.procs", order.leaf.open_procs())
         return roles

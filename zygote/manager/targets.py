@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from zygote.errors import Exit, ZygoteError
 from zygote.manager.freshness import Freshness
+from zygote.manager.mold import Mold
 from zygote.manager.reload import same_zygote
 from zygote.manager.slot import Slot
-from zygote.manager.unit import LIVE
+from zygote.manager.unit import LIVE, State
 from zygote.manager.verbs import Workers
 from zygote.manager.worker import Worker
 from zygote.manager.zygotes import Zygotes
@@ -23,14 +24,22 @@ class Asked:
     workers: Collection[str] = ()
     force: bool = False
     """All, up to date or not."""
+    mold: str = ""
+    """A worker that its zygote's next generation is to be forked from."""
+    move: bool = False
+    """With `mold`: move the workers over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """`slots` to be baked, parents first, and `workers` to be moved, in start order."""
+    """`slots` to be baked, parents first, and `workers` to be moved, in start order.
+
+    `molds`: zygote -> what its next generation is forked from.
+    """
 
     slots: list[Slot]
     workers: list[Worker]
+    molds: Mapping[str, Mold] = field(default_factory=dict)
 
 
 def choose(asked: Asked, workers: Workers, zygotes: Zygotes, freshness: Freshness) -> Targets:
@@ -45,6 +54,8 @@ def choose(asked: Asked, workers: Workers, zygotes: Zygotes, freshness: Freshnes
         ZygoteError: no such zygote, no such worker.
     """
     freshness.forget()
+    if asked.mold:
+        return _from_mold(asked, workers, zygotes)
     for name in asked.zygotes:
         if name not in zygotes.slots:
             raise ZygoteError(
@@ -67,6 +78,48 @@ def choose(asked: Asked, workers: Workers, zygotes: Zygotes, freshness: Freshnes
         )
     ]  # fmt: skip
     return Targets([slot for name, slot in _parents_first(zygotes) if name in bake], chosen)
+
+
+def _from_mold(asked: Asked, workers: Workers, zygotes: Zygotes) -> Targets:
+    """The zygote of a worker, to be forked from that; what is forked from that zygote, with it.
+
+    Raises:
+        ZygoteError: no such worker, or it cannot be.
+    """
+    worker, *more = workers.match(asked.mold)
+    slot, mold = zygotes.slots[_zygote_of(worker)], worker.mold
+    why, hint = "", ""
+    if more:
+        why, hint = "the name is that of several workers", "name one of them"
+    elif not worker.unit.spec.refork:
+        why, hint = "it is not allowed", f"refork = true in [worker.{worker.name}], then restart it"
+    elif worker.unit.state is not State.READY:
+        why, hint = f"it is {worker.unit.state}", "it must be ready, and warm"
+    elif mold is None or mold.gone:
+        why = "it has no channel to ask on: an earlier manager started it, or it closed it"
+        hint = f"zygotectl restart {worker.name}"
+    elif worker.outdated:
+        why, hint = f"it is older than {worker.outdated}", "zygotectl reload"
+    elif not (slot.current and slot.current.ready):
+        why, hint = f"zygote '{slot.spec.name}' does not serve now", "wait until it does"
+    if why or mold is None:
+        raise ZygoteError(
+            f"worker '{worker.name}' cannot be the mold of zygote '{slot.spec.name}': {why}",
+            code="no-mold", hint=hint, place=worker.unit.spec.place,
+        )  # fmt: skip
+    mold.identity, mold.layout = (slot.spec.name, worker.generation), worker.layout
+    mold.pid = worker.child.pid if worker.child else 0
+    baked = {slot.spec.name}
+    for name, each in _parents_first(zygotes):
+        if each.spec.parent in baked and each.current and each.current.ready:
+            baked.add(name)
+    moved = [
+        each
+        for each in workers.all()
+        if asked.move and each.unit.state in LIVE and _zygote_of(each) in baked
+    ]
+    slots = [each for name, each in _parents_first(zygotes) if name in baked]
+    return Targets(slots, moved, {slot.spec.name: mold})
 
 
 def _zygotes(

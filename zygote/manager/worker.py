@@ -24,6 +24,7 @@ from zygote.manager.faults import is_transient, prepare_error
 from zygote.manager.flight import Order, Spawned
 from zygote.manager.freshness import Change, Generation, Print, file_of
 from zygote.manager.leaves import Leaf
+from zygote.manager.mold import Mold
 from zygote.manager.needs import Needs
 from zygote.manager.notify import microseconds
 from zygote.manager.parts import Parts
@@ -50,6 +51,7 @@ class Worker:
         layout: names the exec that its process comes from; "" for one of its own.
         standing: the walls around its process.
         passage: its way to another generation, while a reload is under way.
+        mold: where it may be asked to become one.
         origin: how its process came to be; see `Spawned`.
         pending: its spec in the fleet file has changed; the new one holds from the next start.
         peak: the most bytes that a process of its that has ended had for itself; None: unknown.
@@ -62,6 +64,7 @@ class Worker:
             lambda: parts.is_needed(self.name),
         )  # fmt: skip
         self.child: Child | None = None
+        self.mold: Mold | None = None
         self.needs = Needs(self, parts)
         self.budget = Budget()
         self.store = Store(
@@ -439,6 +442,8 @@ class Worker:
         if self._roll_back(f"{done.result()} {when} it was ready"):
             return
         self.child = None
+        if self.mold:
+            self.mold.close()
         self._parts.state.forget_pid(self.name)
         self.needs.automatic = True
         self._drop_leaf()
@@ -616,6 +621,7 @@ class Worker:
             stdio=[null, log, second],
             open_record=self._open_record,
             open_sockets=self.store.open_all,
+            open_mold=self._open_mold if spec.refork else None,
             open_credentials=lambda first: credentials.open_all(
                 spec, parts.house.runtime_dir, uid, first
             ),
@@ -635,6 +641,10 @@ class Worker:
             os.close(record)
             raise error  # no trace of it would be left if we died: so it must not come to be
         return record
+
+    def _open_mold(self) -> int:
+        self.mold = self.mold or Mold(self._parts.loop, self.name)
+        return self.mold.open()
 
     def _sent(self) -> None:
         self.unit.status = ""

@@ -17,6 +17,7 @@ from zygote.manager.blanks import Blank, Blanks
 from zygote.manager.children import Child
 from zygote.manager.freshness import Change, Generation
 from zygote.manager.link import Link, LinkLostError
+from zygote.manager.mold import PATIENCE, Mold
 from zygote.manager.policy import End
 from zygote.wire.messages import Kind, Packet
 
@@ -94,7 +95,7 @@ class Zygote:
         shop: Shop,
         spec: ZygoteSpec,
         generation: int,
-        parent: Zygote | None = None,
+        parent: Zygote | Mold | None = None,
         sock: socket.socket | None = None,
     ) -> None:
         self.spec = spec
@@ -136,30 +137,40 @@ class Zygote:
                     self.child = self._shop.start_zygote(
                         self.spec, self.generation, theirs.fileno()
                     )
-                self._link.send(Packet(Kind.BAKE, body=_json({"spec": asdict(self.spec)})))
+                spec = self.parent.adapt(self.spec) if isinstance(self.parent, Mold) else self.spec
+                self._link.send(Packet(Kind.BAKE, body=_json({"spec": asdict(spec)})))
             except BaseException:
                 self._link.close()
                 raise
         self.child.ended.add_done_callback(self._ended)
 
-    async def _branch(self, parent: Zygote, link: int) -> Child:
+    async def _branch(self, parent: Zygote | Mold, link: int) -> Child:
         """A clone of the parent. One whose answer is lost finds its link closed, and ends."""
+        patience = PATIENCE if isinstance(parent, Mold) else None  # a zygote's is watched
         log = self._shop.open_log(self.spec)
         try:
-            answer = await parent.request(Packet(Kind.BRANCH, uuid.uuid4().bytes, fds=(link, log)))
+            async with asyncio.timeout(patience):
+                packet = Packet(Kind.BRANCH, uuid.uuid4().bytes, fds=(link, log))
+                answer = await parent.request(packet)
         except LinkLostError:
             raise self._no_branch("its parent ended") from None
+        except TimeoutError:
+            why = f"no answer within {PATIENCE:g} s"
+            raise self._no_branch(why, hint="does it call zygote.mold.offer()?") from None
         finally:
             os.close(log)
         if answer.kind is Kind.SPAWN_FAILED:
             parts = json.loads(answer.body)
-            raise self._no_branch(os.strerror(parts["errno"]), parts["errno"], parts["hint"])
+            why = parts.get("detail") or os.strerror(parts["errno"])
+            raise self._no_branch(why, parts["errno"], parts["hint"])
         pidfd = answer.fds[0] if answer.fds else None
         return self._shop.take_branch(self.spec, self.generation, answer.pid, pidfd)
 
     def _no_branch(self, why: str, errno: int = 0, hint: str = "") -> ZygoteError:
+        parent = self.parent
+        source = f"worker '{parent.name}'" if isinstance(parent, Mold) else f"'{self.spec.parent}'"
         return ZygoteError(
-            f"cannot fork zygote '{self.spec.name}' from '{self.spec.parent}': {why}",
+            f"cannot fork zygote '{self.spec.name}' from {source}: {why}",
             code="zygote-start", step="branch", errno=errno, hint=hint, place=self.spec.place,
         )  # fmt: skip
 

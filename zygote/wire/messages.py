@@ -86,6 +86,7 @@ class Packet:
 #   fds: [str]                     a role per passed fd, in order, the cgroup dir first if any:
 #                                  "cgroup", "stdin", "stdout", "stderr", "report", "record",
 #                                  "cgroup.procs" (blanks, fall-back), "listen:NAME",
+#                                  "mold" (a socket: a Branch on it is answered by the worker),
 #                                  "credential:NAME" (become 3 and on, after those of listen)
 #   rlimits: {str: [soft, hard]}, nice, oom_score_adj, affinity: [int] | null
 #   uid, gid: int | null, groups: [int] | null, capabilities: [int] | null, no_new_privs: bool
