@@ -108,3 +108,19 @@ async def receive(loop: asyncio.AbstractEventLoop, channel: socket.socket) -> di
     except ValueError:
         return None
     return report if isinstance(report, dict) else None
+
+
+async def reports(report: asyncio.Task[dict[str, Any] | None], child: Child) -> bool:
+    """Whether what was a blank says anything before it ends.
+
+    The end of its channel does not tell: until they have come to run, clones that were made in one
+    go with it hold its socket as well, and with that the request and the channel in it.
+    """
+    either: set[asyncio.Future[Any]] = {report, child.ended}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not report.done():
+        await asyncio.sleep(0)  # what it said just before has arrived, and is taken in this turn
+    if report.done() and report.result() is not None:
+        return True
+    await asyncio.shield(child.ended)
+    return False

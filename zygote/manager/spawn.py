@@ -24,7 +24,7 @@ from zygote.manager.alone import Alone
 from zygote.manager.blanks import Blank
 from zygote.manager.children import Child, Children
 from zygote.manager.faults import died_error, prepare_error, step_error
-from zygote.manager.flight import Flight, Order, Spawned, receive
+from zygote.manager.flight import Flight, Order, Spawned, receive, reports
 from zygote.manager.link import LinkLostError
 from zygote.manager.policy import End
 from zygote.manager.reaper import Reaper
@@ -125,10 +125,9 @@ class Spawner:
             if flight.answer:
                 flight.child = await self._meet(order, flight.answer, flight.report)
             assert flight.child
-            result = await asyncio.shield(flight.report)
-            if result is None and blank:
-                await asyncio.shield(flight.child.ended)
+            if blank and not await reports(flight.report, flight.child):
                 raise BlankLostError
+            result = await asyncio.shield(flight.report)
             if result is None:
                 raise died_error(order.name, await asyncio.shield(flight.child.ended))
             if not result.get("up"):
