@@ -20,6 +20,7 @@ is the same plan; how the processes race is the machine's.
     leaked      descriptors, state files, cgroups and sockets that should not be there, at the end
     recovery_ms from the kill to ready again; `alone`: where nothing else was down in that moment
 
+SIGINT, SIGTERM or --minutes end the plan early; what was done is counted and reported all the same.
 start_limit is off: so many kills would be a reason to give up. Exit code 0 only where collateral,
 lost, doubled, ghosts and leaked are all empty and everybody is ready at the end.
 """
@@ -31,6 +32,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -65,6 +67,8 @@ from zygote.sys.cgroupfs import Group, group_of
 
 DISK_MB = 256
 WANTED = ("memory", "pids", "cpu")
+ENDING = asyncio.Event()
+"""Deal no more blows."""
 OPEN_MOST = 10
 """Processes that may be down at once before the next blow waits."""
 CROWD_SECONDS = 60.0
@@ -94,6 +98,9 @@ async def chaos(given: argparse.Namespace, disk: Path | None) -> dict[str, Any]:
     await keeper.answer()
     watch = Watch(keeper, runtime / "control.sock")
     watching = asyncio.create_task(watch.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ENDING.set)
     try:
         await until(lambda: watch.settled, "the fleet is not ready", patience(given))
         return await strike(given, settings, watch, disk)
@@ -118,6 +125,8 @@ async def strike(
     database = Database(settings.db_url)
     await database.open()
     stopped, began = asyncio.Event(), time.monotonic()
+    if given.minutes:
+        asyncio.get_running_loop().call_later(given.minutes * 60, ENDING.set)
     watcher = Watcher(settings, await last_log_id(database))
     following = asyncio.create_task(watcher.follow())
     try:
@@ -172,7 +181,7 @@ async def deal_all(
     counts: Counter[str] = Counter()
     waiting, dealt, told = list(blows), 0, 0
     kills, most = given.kills, patience(given)
-    while waiting:
+    while waiting and not ENDING.is_set():
         if len(watch.down()) >= OPEN_MOST:
             try:
                 await until(lambda: len(watch.down()) < OPEN_MOST, "too many stay down", most)
@@ -285,6 +294,7 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=7, help="the same seed is the same plan")
+    parser.add_argument("--minutes", type=float, help="deal no more blows after so long")
     parser.add_argument("--rate", type=float, default=6.0, help="deeds a second, on average")
     parser.add_argument("--no-faults", dest="faults", action="store_false", help="kills alone")
     parser.add_argument("--quick-bake", action="store_true", help="zygotes freeze, and no more")
