@@ -58,7 +58,7 @@ def after_stop(watch: Watch) -> list[str]:
     watch.workers, watch.zygotes = {}, {}
     left = [f"after the stop: {ghost}" for ghost in watch.ghosts()]
     runtime = watch.socket.parent
-    groups = watch.keeper.ground.glob("chaos-*/*/") if watch.keeper.ground else ()
+    groups = watch.keeper.ground.glob("chaos-*/worker.*") if watch.keeper.ground else ()
     left += [f"after the stop: cgroup {group}" for group in groups]
     return left + [f"after the stop: {p.name}" for p in runtime.glob("*.sock")]
 

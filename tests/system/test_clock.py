@@ -78,7 +78,7 @@ async def crowd(stopped: asyncio.Event) -> list[str]:
         turn = 0
         while not stopped.is_set():
             turn += 1
-            mark = f"mark-{number}-{turn}"
+            mark = f"mark-{number}-{turn:06}"  # none is the beginning of another
             await visit(mark)
             came.append(mark)
 
