@@ -19,6 +19,8 @@ from typing import Any
 
 from zygote.sys import pidfd as pidfds
 
+OF_SOCKETS = frozenset(("FDSTORE", "FDSTOREREMOVE", "FDNAME", "FDPOLL"))
+"""What a message about sockets has, besides all else that it may say."""
 MOST = 16
 """Sockets of one worker."""
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")

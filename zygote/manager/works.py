@@ -31,6 +31,7 @@ from zygote.manager.reloads import Reloads
 from zygote.manager.runtime import RuntimeDir, prepare_logs
 from zygote.manager.spawn import Spawner
 from zygote.manager.state import StateFiles
+from zygote.manager.store import OF_SOCKETS
 from zygote.manager.storm import Groups, Pace
 from zygote.manager.unit import LIVE, Clock, State
 from zygote.manager.verbs import Workers
@@ -197,9 +198,12 @@ class Works:
     def _heard(self, child: Child, message: dict[str, str], fds: list[int]) -> None:
         worker = self.workers.find(child.name)
         if worker and worker.is_current(child):
-            if "FDSTORE" in message or "FDSTOREREMOVE" in message:
+            if not OF_SOCKETS.isdisjoint(message):
                 worker.heard_sockets(message, fds)
-            worker.heard(message)
+                # Many of these must not take the place of what is kept until the worker is up.
+                message = {key: message[key] for key in message.keys() - OF_SOCKETS}
+            if message:
+                worker.heard(message)
 
 
 def _chance() -> float:
