@@ -32,6 +32,9 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     f"PRAGMA cache_size=-{CACHE_KIB}",
+    # No temporary files: a worker may reach its database's folder and no other, and SQLite chose
+    # the folder for them when the zygote imported it, whatever SQLITE_TMPDIR says since.
+    "PRAGMA temp_store=MEMORY",
     f"PRAGMA journal_size_limit={WAL_LIMIT}",
 )
 DRIVER_ERRORS = (DBAPIError, sqlite3.Error)

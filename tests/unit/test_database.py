@@ -68,6 +68,19 @@ async def test_database_connections_are_set_up(db: Database) -> None:
     assert values["busy_timeout"] > 0
 
 
+async def test_database_writes_no_temporary_file_wherever_that_would_be(db: Database) -> None:
+    async def work(session: AsyncSession) -> list[str]:
+        await session.execute(text("CREATE TEMP TABLE spill AS SELECT zeroblob(100000) AS a"))
+        for _ in range(6):
+            await session.execute(text("INSERT INTO spill SELECT a FROM spill"))
+        held = Path("/proc/self/fd")
+        return [str(fd.readlink()) for fd in held.iterdir() if fd.is_symlink()]
+
+    files = await db.write(work)
+    assert any(file.endswith("test.db") for file in files)
+    assert not [file for file in files if "etilqs" in file]
+
+
 async def test_database_threads_end_with_it(tmp_path: Path) -> None:
     def threads() -> set[str]:
         return {t.name for t in threading.enumerate() if "_connection_worker" in t.name}
