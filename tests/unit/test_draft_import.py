@@ -159,6 +159,9 @@ Nice=5
 NoNewPrivileges=yes
 ProtectSystem=strict
 PrivateTmp=true
+RestrictAddressFamilies=AF_UNIX
+RestrictAddressFamilies=AF_INET
+LoadCredential=key:/etc/shop/key
 StandardOutput=journal
 
 [Install]
@@ -290,11 +293,13 @@ def test_import_unit_template(home: Path) -> None:
         "type": "notify", "user": "www-data", "restart": "on-failure", "restart_delay": 2,
         "stop_grace": "1min 30s", "watchdog": 30, "memory_max": "256M", "tasks_max": 64,
         "cpu_max": "150%", "rlimits": {"nofile": [4096, 8192]}, "nice": 5, "no_new_privs": True,
+        "private_tmp": True, "address_families": ["AF_UNIX", "AF_INET"],
+        "credentials": {"key": "/etc/shop/key"},
     }  # fmt: skip
     assert {key: worker[key] for key in wanted} == wanted
     missing = lost(draft)
     for key in ("After", "Requires", "EnvironmentFile", "ExecStartPre", "ExecReload",
-                "ProtectSystem", "PrivateTmp", "StandardOutput", "Restart"):  # fmt: skip
+                "ProtectSystem", "StandardOutput", "Restart"):  # fmt: skip
         assert key in missing, key
 
 

@@ -10,7 +10,8 @@ from zygote.draft.command import split_assignments, variables
 from zygote.draft.ini import Entry, unit_sections
 from zygote.draft.model import Worker, fleet_name, worker_name
 from zygote.draft.taker import LOGS, Taker, read_text
-from zygote.fleet.schema import systemd_words
+from zygote.fleet.kinds import Kind
+from zygote.fleet.schema import WorkerTable, systemd_words
 from zygote.fleet.words import OTHER_WORDS
 
 _LOST = {
@@ -45,10 +46,6 @@ _WALLS = re.compile(
     r"Dynamic|Ambient|Temporary|Bind(ReadOnly)?Paths|RootDirectory|IPAddress|Device|Keyring|"
     r"RemoveIPC|NoExec|Exec(Paths)|Secure)"
 )
-_SIZES = ("memory_max", "memory_high")
-_TIMES = ("restart_delay", "restart_max_delay", "start_timeout", "stop_grace", "watchdog",
-          "start_limit_interval")  # fmt: skip
-_NUMBERS = ("start_limit", "tasks_max", "cpu_weight", "nice", "oom_score_adj")
 
 
 def read(path: Path, home: Path) -> Taker:
@@ -139,8 +136,16 @@ def _entry(
             _limit(taker, worker, key, value, line)
         case _ if key in _LOST:
             taker.lose(line, what, _LOST[key])
-        case _ if ours and ours not in ("run", "after", "type"):
-            taker.put(worker, ours, _as(ours, value), line, what)
+        case "LoadCredential":
+            name, _, path = value.partition(":")
+            found = {**worker.keys.get("credentials", {}), name: path}
+            taker.put(worker, "credentials", found, line, what)
+        case _ if ours in WorkerTable.model_fields and ours not in ("run", "after", "type"):
+            found_value = _as(ours, value)
+            before = worker.keys.get(ours)
+            if isinstance(before, list) and isinstance(found_value, list):
+                found_value = before + found_value  # a key of this kind may come more than once
+            taker.put(worker, ours, found_value, line, what)
         case _ if _WALLS.match(key):
             taker.lose(line, what, _OF_THE_UNIT)
         case _:
@@ -169,18 +174,16 @@ def _limit(taker: Taker, worker: Worker, key: str, value: str, line: int) -> Non
 
 
 def _as(key: str, value: str) -> Any:
-    """A value as its key wants it."""
-    if key in _TIMES:
-        return _time(value)
-    if key in _NUMBERS and value.lstrip("-").isdigit():
-        return int(value)
-    if key in _SIZES and value.isdigit():
-        return int(value)
-    if key in ("no_new_privs", "autostart"):
+    """A value as its key wants it: what that is, the schema says."""
+    kind = next((m for m in WorkerTable.model_fields[key].metadata if isinstance(m, Kind)), None)
+    words = kind.words if kind else ""
+    if words == "true or false":
         return value.lower() in ("yes", "true", "1", "on")
+    if words.startswith("list"):
+        return value.split()
     if key == "umask":
         return value.zfill(4)
-    return value
+    return int(value) if value.lstrip("-").isdigit() and not words.startswith("name") else value
 
 
 def _time(value: str) -> Any:
