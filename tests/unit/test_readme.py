@@ -18,7 +18,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_readme_fleet_file_is_valid(tmp_path: Path) -> None:
-    [text] = blocks("toml")
+    example = (ROOT / "docs" / "examples" / "shop" / "fleet.toml").read_text()
+    [text] = [block for block in blocks("toml") if block != example]
     (tmp_path / "fleet.toml").write_text(text)
     shop = tmp_path / "shop"
     shop.mkdir()
