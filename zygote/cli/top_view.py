@@ -124,11 +124,13 @@ class View:
         if not manager.limits.startswith("enforced"):
             parts.append(_one_line(Text(f"limits {manager.limits}", style="yellow")))
         lines, hidden = self._window(lines, screen.height - len(parts) - 4 - keys)
-        note = fleet_table.note(self._census)
-        note += f"; {hidden} more workers" if hidden > 0 else ""
+        note = f"{hidden} more workers; " if hidden > 0 else ""
+        note += fleet_table.note(self._census)
         columns = fleet_table.fit_for_top(screen.encoding)
-        parts += [Text(), render.rich_table(columns, lines, screen.width, note=note,
-                                            marked=self._is_chosen)]  # fmt: skip
+        table = render.rich_table(columns, lines, screen.width, note=note, marked=self._is_chosen)
+        # On a line of its own: below a narrow table it would be broken into many.
+        said, table.caption = str(table.caption), None
+        parts += [Text(), table, _one_line(Text(said, style="dim"))]
         if keys:
             plain = KEYS if screen.encoding.startswith("utf") else KEYS.replace("↑↓", "jk")
             foot = Text(self.message or plain, style="bold" if self.message else "dim")
