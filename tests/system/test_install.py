@@ -40,6 +40,7 @@ name = "vm"
 operators = "vm"
 [zygote.floor]
 preload = ["programs"]
+bake = ["freeze"]
 path = ["{Path(__file__).parent}"]
 [defaults]
 zygote = "floor"

@@ -34,6 +34,7 @@ FLEET = f"""
 name = "vm"
 [zygote.floor]
 preload = ["programs", "mirror"]
+bake = ["freeze"]
 path = ["{HERE}"]
 [defaults]
 zygote = "floor"
