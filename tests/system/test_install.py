@@ -91,6 +91,8 @@ async def test_install_starts_a_checked_and_hardened_service(
     assert "systemd-analyze verify finds nothing" in installed
     assert await show(UNIT, "ActiveState") == "active"
     assert "3 workers" in await show(UNIT, "StatusText")
+    [floor] = json.loads(await zygotectl("status", "--json"))["zygotes"]
+    assert floor["spawn_path"] == "clone3", "no filter of the unit takes that away"
     for unit in (UNIT, "vm.socket"):
         assert await run("systemctl", "is-enabled", unit) == "enabled"
     said = await run("systemd-analyze", "verify", "--man=no", f"/etc/systemd/system/{UNIT}")
