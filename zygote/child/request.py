@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STDIO = ("stdin", "stdout", "stderr")
+managers: tuple[int, int, tuple[int, ...]] | None = None
+"""uid, gid, groups of the manager, where the zygote is somebody else: see `forkserver.person`."""
 
 
 @dataclass(slots=True)
@@ -122,9 +124,21 @@ def parse(body: bytes, fds: tuple[int, ...], spawn_id: bytes) -> Request:
     _sort(request, roles, fds)
     if request.walls is not None:
         request.walls["stands"] = []
+    if managers is not None:
+        _as_the_manager(request, *managers)
     if request.kind == "file":
         request.script = os.path.join(request.cwd, request.target)
     return request
+
+
+def _as_the_manager(request: Request, uid: int, gid: int, groups: tuple[int, ...]) -> None:
+    """Who names no user is who the manager is, and not who the zygote is."""
+    if request.uid is None:
+        request.uid = uid
+        request.gid = gid if request.gid is None else request.gid
+        request.groups = list(groups) if request.groups is None else request.groups
+    if request.uid and request.capabilities is None:
+        request.capabilities = []  # what an exec, or a change from root, would have left
 
 
 def find_report(body: bytes, fds: tuple[int, ...]) -> int:

@@ -88,6 +88,7 @@ class Builder:
             {k: (v, (*path, "env", k)) for k, v in given.get("env", {}).items()}
         )
         given["cwd"] = self.existing_folder(given.get("cwd", "."), (*path, "cwd"))
+        given["user"] = self._expand(given.get("user") or "", (*path, "user")) or None
         given["path"] = tuple(
             self.existing_folder(each, (*path, "path", index))
             for index, each in enumerate(given.get("path", ()))

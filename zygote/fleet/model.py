@@ -51,6 +51,8 @@ class ZygoteSpec:
     """Bytes that the kernel takes last; None: what it weighs when it has baked."""
     blanks: int = 0
     """Clones of it that are kept ready."""
+    user: str | None = None
+    """Who it imports as; None: the manager's."""
     place: str = ""
 
 

@@ -47,6 +47,12 @@ def _branch(spec: ZygoteSpec, parent: ZygoteSpec, problems: Problems) -> ZygoteS
             value=spec.python, code="conflict",
             hint=f"set python in [zygote.{parent.name}], or take `parent` away",
         )  # fmt: skip
+    if spec.user and spec.user != parent.user:
+        problems.error(
+            (*table, "user"), f"it is forked from '{parent.name}', and imports as that one does",
+            value=spec.user, code="conflict",
+            hint=f"set user in [zygote.{parent.name}], or take `parent` away",
+        )  # fmt: skip
     for variable in spec.env:
         if variable.startswith(LATE_VARIABLES):
             problems.warn(
@@ -57,6 +63,7 @@ def _branch(spec: ZygoteSpec, parent: ZygoteSpec, problems: Problems) -> ZygoteS
     return replace(
         spec,
         python=parent.python,
+        user=parent.user,
         env={**parent.env, **spec.env},
         path=(*spec.path, *(folder for folder in parent.path if folder not in spec.path)),
     )

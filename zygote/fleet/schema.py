@@ -214,6 +214,13 @@ class ZygoteTable(Table):
         "`zygotectl help fork-safety` has those that warn, too.",
         example='{ thread = "joined before each fork" }',
     )
+    user: Account = key(
+        "Import, and warm up, as this user. Workers that name no user are the manager's all the "
+        "same. It must be able to read what is imported.",
+        systemd="User",
+        default="the manager's",
+        example='"nobody"',
+    )
 
 
 class WorkerTable(Table):

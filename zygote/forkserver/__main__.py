@@ -26,7 +26,7 @@ from zygote.bake import pipeline
 from zygote.bake.stage import Bake, Stage
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import ZygoteSpec
-from zygote.forkserver import preload, prints, rehearse
+from zygote.forkserver import person, preload, prints, rehearse
 from zygote.forkserver.loop import Order, serve
 from zygote.forkserver.paths import NAMES, Path, choose
 from zygote.sys import fds, malloc, prctl
@@ -191,6 +191,8 @@ def _bake(
     try:
         path = _path = chosen()
         spec = _spec(request.head.kind, body)
+        owner = person.read(json.loads(body))
+        person.step_down(owner)
         if inherits:
             _move_in(spec)
         bake = Bake(
@@ -205,6 +207,7 @@ def _bake(
         report = pipeline.run(bake, (*first, Stage("import", preload.run), *stages))
         atexits.stop()
         atexits.disown()
+        person.step_up(owner)
     except ZygoteError as error:
         _tell_failed(link, error)
         _leave(Exit.FAILED)
@@ -219,7 +222,7 @@ def _bake(
         "modules": len(sys.modules),
         "blanks": True,
     }
-    _kept.extend((request, body, bake, report, inherited))
+    _kept.extend((request, body, bake, report, inherited, owner))
     _tell_baked(link, report, began, inherited)
     return path
 

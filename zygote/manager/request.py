@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zygote.errors import ZygoteError
-from zygote.fleet.model import WorkerSpec
+from zygote.fleet.model import WorkerSpec, ZygoteSpec
 from zygote.manager import credentials, walls
 from zygote.sys import caps
 
@@ -118,6 +118,23 @@ def program_body(
     }
 
 
+def person(spec: ZygoteSpec) -> dict[str, Any] | None:
+    """Who a zygote is to import as, beside who we are; None: as who we are.
+
+    Raises:
+        ZygoteError: no such user on this machine.
+    """
+    if not spec.user:
+        return None
+    entry = _user(spec, spec.user)
+    return {
+        "uid": entry.pw_uid,
+        "gid": entry.pw_gid,
+        "groups": os.getgrouplist(entry.pw_name, entry.pw_gid),
+        "managers": [os.geteuid(), os.getegid(), os.getgroups()],
+    }
+
+
 def resolve_identity(
     spec: WorkerSpec, gaps: list[str] | None = None
 ) -> tuple[int | None, int | None, list[int] | None, dict[str, str]]:
@@ -156,7 +173,7 @@ def _resolve_identity(
     return uid, gid, groups, env
 
 
-def _user(spec: WorkerSpec, name: str) -> pwd.struct_passwd:
+def _user(spec: WorkerSpec | ZygoteSpec, name: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except KeyError:
@@ -172,12 +189,12 @@ def _group(spec: WorkerSpec, name: str) -> int:
         raise _no_such(spec, "group", name, "groupadd --system") from None
 
 
-def _no_such(spec: WorkerSpec, what: str, name: str, remedy: str) -> ZygoteError:
+def _no_such(spec: WorkerSpec | ZygoteSpec, what: str, name: str, remedy: str) -> ZygoteError:
     return ZygoteError(
         f"no {what} '{name}' on this machine",
         code=f"no-such-{what}",
         step=what,
-        hint=f"make it ({remedy} {name}), or change {what}= of worker '{spec.name}'",
+        hint=f"make it ({remedy} {name}), or change {what}= of '{spec.name}'",
         place=spec.place,
     )
 

@@ -19,6 +19,7 @@ from zygote.manager.freshness import Change, Generation
 from zygote.manager.link import Link, LinkLostError
 from zygote.manager.mold import PATIENCE, Mold
 from zygote.manager.policy import End
+from zygote.manager.request import person
 from zygote.wire.messages import Kind, Packet
 
 HUNG_SECONDS = 30.0
@@ -138,7 +139,8 @@ class Zygote:
                         self.spec, self.generation, theirs.fileno()
                     )
                 spec = self.parent.adapt(self.spec) if isinstance(self.parent, Mold) else self.spec
-                self._link.send(Packet(Kind.BAKE, body=_json({"spec": asdict(spec)})))
+                what = {"spec": asdict(spec), "person": person(spec)}
+                self._link.send(Packet(Kind.BAKE, body=_json(what)))
             except BaseException:
                 self._link.close()
                 raise
