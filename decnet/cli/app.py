@@ -77,8 +77,10 @@ def extend(app: App) -> None:
 def before_up() -> None:
     """What a fleet needs before its manager starts: its database, and its certificates."""
     from decnet.run.prepare import prepare
+    from decnet.run.stash import stash
 
     prepare()
+    stash(os.environ)
 
 
 def cold() -> tuple[float, str] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from decnet.settings import Reader, SettingsError
+from decnet.settings import Reader, SettingsError, credential
 
 ONLINE = ("greynoise", "abuseipdb", "threatfox")
 _URLS = {
@@ -53,13 +53,19 @@ class IntelSettings:
             root=read.path("INTEL_ROOT", state_dir / "intel"),
             enabled=read.switch("INTEL_ENABLED", False),
             providers=providers,
-            keys={name: read.text(f"{name.upper()}_API_KEY", "") for name in ONLINE},
+            keys={name: _key(read, name) for name in ONLINE},
             urls={name: _url(read, name) for name in ONLINE},
             ttl=read.number("INTEL_TTL_HOURS", 24, 1, 8760) * 3600.0,
             timeout=float(read.number("INTEL_TIMEOUT", 10, 1, 120)),
             retry_first=float(read.number("INTEL_RETRY", 60, 1, 86_400)),
             at_once=read.number("INTEL_AT_ONCE", 4, 1, 32),
         )
+
+
+def _key(read: Reader, name: str) -> str:
+    """DECNET_…_API_KEY, else the credential."""
+    given = credential(f"{name}-api-key")
+    return read.text(f"{name.upper()}_API_KEY", "") or (given.read_text().strip() if given else "")
 
 
 def _url(read: Reader, name: str) -> str:

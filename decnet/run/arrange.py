@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import re
 from pathlib import Path
 
 from decnet.decoys.catalogue import instance_name
+from decnet.run.stash import FOLDER
 from decnet.settings import Settings, SettingsError, secret_file
 
 FOLDERS: dict[str, tuple[str, ...]] = {
@@ -28,6 +30,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 }
 """Folder -> the files that lay beside it once."""
 LINKS = ("decnet.db", "decnet.log", "decnet.json", "master.log", "master.json")
+SECRETS = ("jwt-secret", "admin-password")
 _KEY = re.compile(r"(?:.*-(?P<number>[0-9]+)_)?ssh_[a-z0-9_]+_host_key")
 
 
@@ -62,6 +65,31 @@ def arrange(settings: Settings) -> None:
     # The API gets them as credentials: it may not make them itself.
     secret_file(state / "jwt-secret")
     secret_file(state / "admin-password", 18)
+
+
+def give(state: Path, user: str) -> None:
+    """Let this user own the state, for a manager that is root and workers that are not.
+
+    Secrets stay ours: they reach a worker as credentials.
+
+    Raises:
+        SettingsError: no such user, or a file cannot be given.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+        for path in (state, *state.rglob("*")):
+            secret = path.suffix == ".key" or path.name in SECRETS or FOLDER in path.parts
+            if not secret and path.lstat().st_uid == 0:
+                os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    except KeyError:
+        raise SettingsError(
+            f"DECNET_USER={user!r} is no user of this machine", f"useradd --system {user}"
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f"cannot give {state} to {user}: {error.strerror}",
+            "run it as root, or unset DECNET_USER",
+        ) from error
 
 
 def _move(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from decnet.run.stash import stash
 from decnet.run.variables import variables
 from zygote.client.api import Client
 from zygote.errors import Exit, ZygoteError
@@ -66,13 +67,15 @@ async def running(
     Raises:
         ZygoteError: it did not start; what it said is in the message.
     """
+    env = {**env, **variables(env)}
+    stash(env)
     ready, theirs = os.pipe()
     os.set_inheritable(theirs, True)
     with open(log, "ab") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "zygote.manager", "--fleet", str(fleet)),
             *("--runtime-dir", str(runtime_dir), "--ready-fd", str(theirs)),
-            env={**env, **variables(env)},
+            env=env,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from decnet.run.arrange import arrange
+from decnet.run.arrange import arrange, give
 from decnet.settings import Settings
 from decnet.ship.options import KEY, ship_folder
 from zygote.errors import ZygoteError
@@ -18,9 +18,13 @@ def prepare() -> None:
     Raises:
         ZygoteError: what cannot be made, and why.
     """
-    arrange(Settings.from_env())
+    settings = Settings.from_env()
+    arrange(settings)
     migrate()
     certificates()
+    user = os.environ.get("DECNET_USER", "")
+    if user and os.geteuid() == 0:
+        give(settings.state_dir, user)
 
 
 def migrate() -> None:

@@ -39,6 +39,9 @@ def variables(env: Mapping[str, str]) -> dict[str, str]:
         "INTEL": read.path("INTEL_ROOT", state / "intel"),
         "MASTER": ship if both else ship / "master",
         "AGENT": ship if both else ship / "agent",
+        "JWT": read.path("WALL_JWT", state / "jwt-secret"),
+        "ADMIN": read.path("WALL_ADMIN", state / "admin-password"),
+        "KEYS": state / "given",
     }
     found = {f"DECNET_WALL_{name}": str(path) for name, path in folders.items()}
     if url and not url.startswith("sqlite"):

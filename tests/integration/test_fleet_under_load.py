@@ -20,6 +20,7 @@ from decnet.run.ports import free_ports
 from decnet.run.prepare import prepare
 from decnet.settings import Settings
 from decnet.workers import WORKERS
+from tests.support.children import memory
 from zygote.errors import ZygoteError
 from zygote.inspect import running as running_workers
 
@@ -46,6 +47,22 @@ async def kill_all_of_them(manager: Manager, chance: random.Random) -> list[str]
     return hit
 
 
+async def nobody_has_the_secrets(manager: Manager, settings: Settings) -> None:
+    """Neither manager nor zygotes, nor a worker whose they are not; the API has its own."""
+    client = await manager.client()
+    pids = {z.name: z.pid for z in await client.zygotes()} | {"manager": manager.process.pid}
+    workers = {w.name: w.pid for w in await client.workers()}
+    pids |= {name: workers[name] for name in ("bus", "web", "decoy@ssh", "profiler")}
+    key = (settings.state_dir / "ship" / "master" / "worker.key").read_bytes().splitlines()[1]
+    secrets = {settings.jwt_secret.encode(), settings.admin_password.encode(), key}
+    for name, pid in pids.items():
+        assert pid, name
+        found = await asyncio.to_thread(memory, pid)
+        assert not [secret for secret in secrets if secret in found], name
+    own = await asyncio.to_thread(memory, workers["api"] or 0)
+    assert settings.jwt_secret.encode() in own, "as we can see"
+
+
 @pytest.mark.timeout(240)
 async def test_every_worker_is_killed_under_load_and_the_counts_agree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -65,6 +82,7 @@ async def test_every_worker_is_killed_under_load_and_the_counts_agree(
         FLEET, runtime, dict(os.environ), tmp_path / "manager.log", lambda line: None
     ) as manager:
         await all_ready(manager, asyncio.Event(), lambda line: None)
+        await nobody_has_the_secrets(manager, settings)
         database = Database(settings.db_url)
         await database.open()
         watcher = Watcher(settings, 0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.children import memory
 from tests.support.managers import Manager, managers, worker
 from zygote.sys import caps, landlock
 
@@ -116,16 +116,3 @@ async def test_credential_that_is_missing_is_told(make: Make) -> None:
     (result,) = await manager.spawn("in")
     assert (result.ok, result.code, result.step) == (False, "credential", "credentials")
     assert f"{manager.folder}/no.txt: No such file" in result.error
-
-
-def memory(pid: int) -> bytes:
-    """All that a process has in memory and can write to."""
-    parts = []
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as source:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            span, rights = line.split()[:2]
-            if not rights.startswith("rw"):
-                continue
-            first, last = (int(part, 16) for part in span.split("-"))
-            parts.append(os.pread(source.fileno(), last - first, first))
-    return b"".join(parts)

@@ -135,3 +135,16 @@ def private_bytes(pid: int) -> int:
     """Memory of a process that it shares with no other."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+def memory(pid: int) -> bytes:
+    """All that a process has in memory and can write to."""
+    parts = []
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as source:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights = line.split()[:2]
+            if not rights.startswith("rw"):
+                continue
+            first, last = (int(part, 16) for part in span.split("-"))
+            parts.append(os.pread(source.fileno(), last - first, first))
+    return b"".join(parts)

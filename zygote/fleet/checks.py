@@ -191,7 +191,7 @@ def _check_walls(spec: WorkerSpec, warn: Callable[[str, str], None]) -> None:
         for key, why in _this_machine().why_not(spec):
             warn(key, f"{why}: {then}")
     for name, path in spec.credentials.items():
-        if "%" not in path and not Path(path).exists():
+        if "%" not in path and not path.startswith("-") and not Path(path).exists():
             warn("credentials", f"no file {path} now: {name} must be there when it starts")
 
 

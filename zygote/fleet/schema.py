@@ -448,7 +448,7 @@ class WorkerTable(Table):
     credentials: Credentials = key(
         "Files that it gets as `$CREDENTIALS_DIRECTORY/NAME`, read by the manager at each start: "
         "neither zygote nor sibling sees them, and the worker needs no right to the file itself. "
-        "`zygotectl help walls` has more.",
+        "One with `-` before it may be missing. `zygotectl help walls` has more.",
         systemd="LoadCredential",
     )
     control: Control = key(

@@ -94,7 +94,8 @@ def filled(
         changed["address_families"] = _families(kept)
     paths = [resolve(p, "read_only_paths", (i,)) for i, p in enumerate(spec.read_only_paths)]
     changed["read_only_paths"] = tuple(p for p in paths if p)
-    files = {name: resolve(p, "credentials", (name,)) for name, p in spec.credentials.items()}
+    work = _path(resolve)
+    files = {name: work(p, "credentials", (name,)) for name, p in spec.credentials.items()}
     changed["credentials"] = {name: path for name, path in files.items() if path}
     for key in ("user", "group"):
         if given := getattr(spec, key):

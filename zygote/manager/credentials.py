@@ -52,12 +52,19 @@ def open_all(
     place.mkdir(mode=0o755)
     found: list[tuple[str, int]] = []
     try:
-        for number, (name, path) in enumerate(spec.credentials.items(), first):
-            plain = runtime_dir + path[2:] if path.startswith(_RUNTIME) else path
+        for name, path in spec.credentials.items():
+            plain = path.removeprefix("-")
+            plain = runtime_dir + plain[2:] if plain.startswith(_RUNTIME) else plain
             try:
-                found.append((f"credential:{name}", _read(plain, name, uid)))
+                made = _read(plain, name, uid)
+            except FileNotFoundError as error:
+                if path.startswith("-"):
+                    continue
+                raise _refusal(spec, name, plain, error) from None
             except OSError as error:
                 raise _refusal(spec, name, plain, error) from None
+            number = first + len(found)
+            found.append((f"credential:{name}", made))
             (place / name).symlink_to(f"/proc/self/fd/{number}")
     except BaseException:
         for _, descriptor in found:
