@@ -40,6 +40,7 @@ from zygote.manager.reexec import BLOCKED, Site, reexec, start_anew
 from zygote.manager.reload import apply
 from zygote.manager.runtime import RuntimeDir, prepare
 from zygote.manager.targets import Asked
+from zygote.manager.unit import State
 from zygote.manager.watchdog import beat
 from zygote.manager.works import Ground, Works
 from zygote.sys import malloc, prctl
@@ -382,7 +383,13 @@ class App:
     async def _open_control(
         self, works: Works, listener: socket.socket | None, *, ours: bool = False
     ) -> Control:
-        inside = Insiders(self._children, lambda: (w.unit.spec for w in works.workers.all()))
+        workers = works.workers
+        inside = Insiders(
+            self._children,
+            lambda: (w.unit.spec for w in workers.all()),
+            lambda: [w.name for w in workers.all() if w.unit.state is State.STARTING],
+            works.state.recorded_pid,
+        )
         control = self._control = Control(
             self, works.runtime.control_socket, works.peers, listener=listener, ours=ours,
             limit=inside.limit,

@@ -222,7 +222,7 @@ class Control:
 
         def authorise(method: str) -> None:
             self._peers.check(peer, method)
-            # A worker that is quicker than the news of its start looks like nobody's.
+            # Whose process it is may be known a moment later.
             insiders.check(self._limit(peer) if limit == insiders.NOBODYS else limit, method)
 
         protocol = Connection(

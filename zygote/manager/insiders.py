@@ -4,6 +4,9 @@ A worker that was broken into could otherwise have the manager start a program o
 no wall around it. So the caller's process is looked up: it is a worker's if it is the worker, or in
 its session or its cgroup, or if the way up its parents leads to one. One that made itself an orphan
 leads to the manager, which is the subreaper: it may nothing, as may one that is gone already.
+
+A worker may be quicker than the zygote's word that there is one. Then it is known by the record
+that it wrote itself.
 """
 
 from __future__ import annotations
@@ -27,11 +30,21 @@ class Insiders:
 
     Args:
         specs: of all workers, as they run.
+        starting: names of those that are being started.
+        recorded: a worker's pid, as it has written it.
     """
 
-    def __init__(self, children: Children, specs: Callable[[], Iterable[WorkerSpec]]) -> None:
+    def __init__(
+        self,
+        children: Children,
+        specs: Callable[[], Iterable[WorkerSpec]],
+        starting: Callable[[], Iterable[str]],
+        recorded: Callable[[str], int],
+    ) -> None:
         self._children = children
         self._specs = specs
+        self._starting = starting
+        self._recorded = recorded
 
     def limit(self, peer: Peer) -> tuple[str, str]:
         """What the process behind a connection may ask for, and the worker whose it is.
@@ -48,8 +61,11 @@ class Insiders:
                 own = kept_out.get(child.name, "all") if child.kind == "worker" else "all"
                 return own, child.name
             stat = procfs.read_stat(pid)
-            if stat is None or stat.ppid == os.getpid():
+            if stat is None:
                 return NOBODYS
+            if stat.ppid == os.getpid():
+                name = next((n for n in self._starting() if self._recorded(n) == pid), "")
+                return (kept_out.get(name, "all"), name) if name else NOBODYS
             if stat.ppid <= 1:
                 return "all", ""
             pid = stat.ppid

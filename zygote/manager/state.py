@@ -86,6 +86,14 @@ class StateFiles:
             raise
         return record
 
+    def recorded_pid(self, name: str) -> int:
+        """The pid that a worker has written of itself, before its first user code; 0: none yet."""
+        try:
+            text = (self._folder / f"{name}.pid").read_text()
+            return int(text.split()[0])
+        except (OSError, ValueError, IndexError):
+            return 0
+
     def write_pid(self, name: str, pid: int, starttime: int, spawn_id: str) -> None:
         """The pid record of a process that was on record before."""
         path = self._folder / f"{name}.pid"
