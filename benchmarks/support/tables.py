@@ -135,8 +135,9 @@ def blanks(found: Result) -> list[str]:
     cost = found["blank"]
     return [
         f"**Blanks.** With `blanks = {found['blanks']}` a spawn takes one of the clones that wait: "
-        f"{ours['p50']:.2f} ms from the request to its first line, {ours['p99']:.0f} at the 99th "
-        f"percentile, against {plain['p50']:.2f} and {plain['p99']:.0f} in the same run without. "
+        f"its set-up runs after {found['fork_ms']['with']['p50']:.2f} ms (median), its first line "
+        f"after {ours['p50']:.2f}; without, in the same run on a busy machine, "
+        f"{found['fork_ms']['without']['p50']:.2f} and {plain['p50']:.2f}. "
         f"One costs {cost['private_mb']:.2f} MB and {cost['pagetables_mb']:.2f} MB of page tables. "
         f"`.venv/bin/python benchmarks/blanks.py --n {found['n']}`",
     ]

@@ -27,6 +27,7 @@ class Played:
         self.spec = ZygoteSpec("floor", blanks=wanted)
         self.report: dict[str, Any] = {"blanks": True}
         self.pid, self.waiting, self.lost, self.errno = 1, False, False, 0
+        self.useless = ""
         self.asked: list[int] = []
         self.killed: list[Child] = []
         self.told: list[str] = []
@@ -47,6 +48,9 @@ class Played:
 
     def take_blank(self, _spec: ZygoteSpec, pid: int, _pidfd: int | None) -> Child:
         return Child(pid, -1, "blank", "floor", self.loop.create_future())
+
+    def why_no_blanks(self) -> str:
+        return self.useless
 
     def kill(self, child: Child) -> None:
         self.killed.append(child)
@@ -101,6 +105,17 @@ async def test_blanks_of_an_older_zygote_are_not_asked_for() -> None:
     await asyncio.sleep(0.05)
     assert played.asked == []
     assert "older version" in played.blanks.trouble
+
+
+async def test_blanks_that_would_be_of_no_use_are_not_made() -> None:
+    played = Played(4)
+    played.useless = "to move one takes longer"
+    played.blanks.start()
+    assert played.blanks.take() is None
+    await asyncio.sleep(0.05)
+    assert played.asked == []
+    assert played.blanks.trouble == "to move one takes longer"
+    assert played.told == ["none: to move one takes longer"]
 
 
 async def test_blanks_wait_while_a_spawn_waits_for_the_zygote() -> None:

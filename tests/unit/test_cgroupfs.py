@@ -24,6 +24,8 @@ CONTAINER = "1042 1038 0:27 /docker/ab /sys/fs/cgroup ro,nosuid - cgroup2 cgroup
 
 def test_cgroupfs_mountinfo_unified() -> None:
     assert cgroupfs.parse_mountinfo(UNIFIED) == Mount(Path("/sys/fs/cgroup"), "/", False)
+    quick = cgroupfs.parse_mountinfo(f"{UNIFIED},nsdelegate,favordynmods")
+    assert quick == Mount(Path("/sys/fs/cgroup"), "/", False, moves_quickly=True)
 
 
 def test_cgroupfs_mountinfo_hybrid_takes_the_v2_mount() -> None:

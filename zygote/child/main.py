@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import time
 from typing import NoReturn
 
 from zygote.child import finish, mold, program, steps
@@ -19,11 +20,13 @@ def become_worker(body: bytes, fds: tuple[int, ...], spawn_id: bytes) -> NoRetur
         fds: owned from here on; the roles of all of them are in the body.
         spawn_id: 16 bytes, for a body that does not say it.
     """
+    began = time.monotonic()
     try:
         request = parse(body, fds, spawn_id)
     except ValueError as error:
         hint = "manager and zygote are of different versions: restart the manager"
         steps.fail(find_report(body, fds), "request", 0, str(error), hint)
+    request.began = began
     if request.mold >= 0:
         mold.remember()
     steps.walk(request)

@@ -30,6 +30,7 @@ class Request:
         credentials: descriptors of credentials, in order.
         report: where to say "up", or which step failed.
         record: file to write pid and start time to.
+        began: time.monotonic() of the first line of its set-up.
         mold: where it may be asked to become a mold.
         procs: `cgroup.procs` of the leaf to move to, where the clone could not start in it.
         unit: what a process in a unit of systemd has, whose place this one takes; see `unit`.
@@ -70,6 +71,7 @@ class Request:
     procs: int = -1
     pidfd: int = -1
     mold: int = -1
+    began: float = 0.0
     script: str = ""
     folder: bool = False
 

@@ -153,7 +153,8 @@ def _report_up(request: Request) -> None:
     gc.enable()
     if request.report < 0:
         return
-    up = f'{{"up": true, "pid": {os.getpid()}, "monotonic": {time.monotonic():.6f}}}'
+    times = f'"began": {request.began:.6f}, "monotonic": {time.monotonic():.6f}'
+    up = f'{{"up": true, "pid": {os.getpid()}, {times}}}'
     if request.walls:
         up = f"{up[:-1]}, {json.dumps(walls.stands(request))[1:]}"
     os.write(request.report, up.encode())

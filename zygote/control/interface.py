@@ -32,6 +32,7 @@ class WorkerState:
     layout: str = ""  # of a copy: "NAME.GENERATION" of the exec whose address layout it has
     generation: int = 0
     spawn_ms: float | None = None  # from Spawn sent to the user's code about to run
+    fork_ms: float | None = None  # of spawn_ms: until the first line of its own set-up
     origin: str = ""  # "blank", or "clone" and why not a blank where its zygote has some
     ready_ms: float | None = None  # from Spawn sent to READY
     memory_max: int | None = None  # bytes, as configured

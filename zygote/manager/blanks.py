@@ -89,8 +89,12 @@ class Blanks:
 
     def start(self) -> None:
         """The zygote serves: from now on there are some."""
+        self.trouble = self._shop.why_no_blanks()
         if not self._zygote.report.get("blanks"):
             self.trouble = "its zygote is of an older version, which knows of none"
+        if self.trouble:
+            if self.wanted:
+                self._tell(f"none: {self.trouble}")
             return
         self._open = True
         self._later(_SOON)

@@ -56,11 +56,13 @@ class Spawned:
 
     Attributes:
         ms: from the request's sending to its first user code.
+        fork_ms: of that, until the first line of its own set-up.
         origin: "blank", or "clone" with, where its zygote has blanks, why it is none of them.
     """
 
     child: Child
     ms: float
+    fork_ms: float
     origin: str
     standing: Standing
 
@@ -83,6 +85,10 @@ class Flight:
         if not self.going.done():
             self.going.set_result(None)
         self.order.sent()
+
+    def ms_until(self, moment: Any) -> float:
+        """Milliseconds from the request's sending until a moment that the child told."""
+        return max(0.0, (float(moment) - self.sent_at) * 1e3)
 
     def reported_pid(self) -> int:
         """The pid in a report that has arrived, or 0."""

@@ -142,6 +142,15 @@ class ZygoteShop:
         ended = self.loop.create_future()
         return self._children.add(Child(pid, pidfd, "blank", spec.name, ended))
 
+    def why_no_blanks(self) -> str:
+        """Why they would be of no use here, or ""."""
+        if self._leaves.moves_quickly:
+            return ""
+        return (
+            "workers have cgroups, and to move a blank into one takes longer than a clone does: "
+            "mount -o remount,favordynmods /sys/fs/cgroup"
+        )
+
     def live_blanks(self) -> list[Child]:
         """All blanks, those that were told to go as well."""
         return self._children.of_kind("blank")

@@ -64,6 +64,14 @@ class Leaves:
         return cls(base, missing)
 
     @property
+    def moves_quickly(self) -> bool:
+        """A process can be moved into a leaf in less time than it takes to clone it there."""
+        if self._base is None:
+            return True
+        mount = cgroupfs.parse_mountinfo(Path("/proc/self/mountinfo").read_text())
+        return mount is not None and mount.moves_quickly
+
+    @property
     def summary(self) -> str:
         """One line for `status`: "enforced" or "not enforced: why"."""
         if not self.enforced:

@@ -133,9 +133,10 @@ class Spawner:
             if not result.get("up"):
                 await asyncio.shield(flight.child.ended)
                 raise step_error(order.name, result)
-            ms = (float(result["monotonic"]) - flight.sent_at) * 1e3
+            ms = flight.ms_until(result["monotonic"])
+            fork_ms = flight.ms_until(result.get("began", flight.sent_at))
             origin = "blank" if blank else zygote.origin(forks)
-            return Spawned(flight.child, max(0.0, ms), origin, Standing.read(result))
+            return Spawned(flight.child, ms, fork_ms, origin, Standing.read(result))
         except (asyncio.CancelledError, OSError):
             self._give_up(flight)
             raise

@@ -52,7 +52,7 @@ class Worker:
         standing: the walls around its process.
         passage: its way to another generation, while a reload is under way.
         mold: where it may be asked to become one.
-        origin: how its process came to be; see `Spawned`.
+        origin, fork_ms: how its process came to be, and in what time; see `Spawned`.
         pending: its spec in the fleet file has changed; the new one holds from the next start.
         peak: the most bytes that a process of its that has ended had for itself; None: unknown.
         shed_for: why it was stopped though nobody asked for that; "" otherwise.
@@ -76,6 +76,7 @@ class Worker:
         self.generation = 0
         self.layout = ""
         self.origin = ""
+        self.fork_ms = 0.0
         self.spawn_id = bytes(16)
         self._file: Print | None = None
         self.standing = Standing()
@@ -252,6 +253,7 @@ class Worker:
             layout=self.layout if self.child else "",
             generation=self.generation,
             spawn_ms=unit.spawn_ms,
+            fork_ms=None if unit.spawn_ms is None else self.fork_ms,
             origin=self.origin if self.child else "",
             ready_ms=unit.ready_ms,
             memory_max=spec.memory_max,
@@ -584,6 +586,7 @@ class Worker:
     def _up(self, spawned: Spawned) -> None:
         self.child = child = spawned.child
         self.standing, self.origin = spawned.standing, spawned.origin
+        self.fork_ms = spawned.fork_ms
         do = self.unit.up(child.pid, spawned.ms)
         for gap in self.standing.gaps:
             self.unit.told.append(("wall-missing", gap))

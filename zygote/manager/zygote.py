@@ -51,6 +51,10 @@ class Shop(Protocol):
         """File a blank that a zygote made; owns the pidfd."""
         ...
 
+    def why_no_blanks(self) -> str:
+        """Why they would be of no use here, or ""."""
+        ...
+
     def live_blanks(self) -> list[Child]:
         """All blanks, those that were told to go as well."""
         ...

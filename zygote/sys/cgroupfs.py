@@ -39,11 +39,14 @@ class Mount:
         path: the mount point.
         root: which part of the hierarchy is mounted there, "/" as a rule.
         read_only: the mount or its file system is.
+        moves_quickly: it was mounted with favordynmods (6.0). Without, a process that is moved to
+            another group waits for all CPUs to come round: 14 ms were measured, and 0.07 at best.
     """
 
     path: Path
     root: str
     read_only: bool
+    moves_quickly: bool = False
 
 
 def parse_mountinfo(text: str) -> Mount | None:
@@ -54,7 +57,8 @@ def parse_mountinfo(text: str) -> Mount | None:
         if not dash or kind[0] != "cgroup2" or len(fields) < 6:
             continue
         read_only = "ro" in fields[5].split(",") or "ro" in kind[-1].split(",")
-        return Mount(Path(_unescape(fields[4])), _unescape(fields[3]), read_only)
+        quick = "favordynmods" in kind[-1].split(",")
+        return Mount(Path(_unescape(fields[4])), _unescape(fields[3]), read_only, quick)
     return None
 
 

@@ -98,7 +98,8 @@ class Packet:
 #   spawn_id: str (hex)
 #
 # On "report" (a SOCK_SEQPACKET end) the child writes exactly one JSON record:
-#   {"up": true, "pid": int, "monotonic": float}   just before the user's code, then closes it;
+#   {"up": true, "pid": int, "began", "monotonic": float}   just before the user's code, then it is
+#   closed; "began" is when the set-up did;
 #    with walls also "walls": [str], those that stand, "gaps": [str], those that do not
 #   {"up": false, "step": str, "errno": int, "detail": str, "hint": str}   then _exit(REPORT_EXIT)
 # On "record" (a regular file, state/<worker>.pid) it writes, before "up":
