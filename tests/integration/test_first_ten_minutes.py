@@ -34,8 +34,8 @@ def case(function: Case) -> Case:
 def person(tmp_path: Path) -> Iterator[Newcomer]:
     person = Newcomer(tmp_path).write()
     yield person
-    if (tmp_path / "run").is_dir():
-        person.at("--runtime-dir", str(tmp_path / "run"), "down")
+    for socket_path in tmp_path.rglob("control.sock"):  # where a case has failed half-way
+        person.at("--runtime-dir", str(socket_path.parent), "down")
 
 
 # The file ------------------------------------------------------------------------------------
