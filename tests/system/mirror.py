@@ -60,7 +60,7 @@ def look() -> dict[str, Any]:
         "stdio": [stat.S_IFMT(os.fstat(number).st_mode) for number in (0, 1, 2)],
         "listen": [os.environ.get("LISTEN_FDS"), os.environ.get("LISTEN_FDNAMES")],
         "secret": Path(folder, "secret").read_text() if folder else None,
-        "tries": [
+        "tries": [] if os.environ.get("MIRROR_HARMLESS") else [
             attempt("write /usr", lambda: Path("/usr/.try").write_text("")),
             attempt("write /etc", lambda: Path("/etc/.try").write_text("")),
             attempt("list /root", lambda: len(os.listdir("/root")) > 0),  # noqa: PTH208
