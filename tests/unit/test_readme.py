@@ -19,7 +19,8 @@ def blocks(language: str) -> list[str]:
 
 def test_readme_fleet_file_is_valid(tmp_path: Path) -> None:
     example = (ROOT / "docs" / "examples" / "shop" / "fleet.toml").read_text()
-    [text] = [block for block in blocks("toml") if block != example]
+    short, text = blocks("toml")
+    assert short == example
     (tmp_path / "fleet.toml").write_text(text)
     shop = tmp_path / "shop"
     shop.mkdir()
@@ -31,6 +32,7 @@ def test_readme_fleet_file_is_valid(tmp_path: Path) -> None:
     assert fleet is not None
     assert fleet.workers["orders"].memory_max == 128 * 2**20
     assert "mailer@" in fleet.templates
+    assert fleet.zygotes["floor"].blanks == 4
 
 
 def test_readme_names_only_commands_and_subjects_that_exist() -> None:
