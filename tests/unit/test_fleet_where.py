@@ -212,3 +212,21 @@ def test_expand_refuses(text: str, code: str) -> None:
         expand(text, {})
     assert caught.value.code == code
     assert caught.value.hint
+
+
+def test_where_runtime_dir_of_the_service_where_one_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member of `operators` asks the fleet that root runs; his own fleet goes first."""
+    path = fleet(tmp_path)
+    own, service = tmp_path / "own" / "demo", tmp_path / "system" / "demo"
+    monkeypatch.setattr(where, "_SYSTEM", service.parent)
+    monkeypatch.setattr(where, "choose_runtime_dir", lambda name, configured: own)
+    assert where.runtime_dir(path) == own
+    for folder, expected in ((service, service), (own, own)):
+        folder.mkdir(parents=True)
+        (folder / "control.sock").touch()
+        assert where.runtime_dir(path) == expected
+    (own / "control.sock").unlink()
+    assert where.runtime_dir(path) == service
+    assert where.runtime_dir(fleet(tmp_path, '[fleet]\nname = "demo"\nruntime_dir = "r"\n')) == own

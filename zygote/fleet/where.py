@@ -26,6 +26,7 @@ SOCKET_PATH_MAX = 107
 """Bytes of a UNIX socket's path, the kernel's end mark left out (unix(7), sun_path)."""
 
 FLEET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
+_SYSTEM = Path("/run/zygote")
 _TMP = Path("/tmp")
 _HEADER = re.compile(r"\s*\[")
 
@@ -77,7 +78,12 @@ def runtime_dir(fleet_file: str | Path, override: str | None = None) -> Path:
     if given:
         return choose_runtime_dir("", "", given)
     head = read_head(Path(fleet_file))
-    return choose_runtime_dir(head.get("name", ""), head.get("runtime_dir", ""))
+    chosen = choose_runtime_dir(head.get("name", ""), head.get("runtime_dir", ""))
+    service = _SYSTEM / head.get("name", "")
+    own = bool(head.get("runtime_dir")) or (chosen / SOCKET_NAME).exists()
+    if not own and (service / SOCKET_NAME).exists():
+        return service  # root's: an operator who is not root means that one, where he has none
+    return chosen
 
 
 def control_socket(fleet_file: str | Path, override: str | None = None) -> Path:
@@ -110,7 +116,7 @@ def choose_runtime_dir(
             return Path(os.path.abspath(chosen))  # noqa: PTH100 - keep symbolic links
     uid = os.geteuid()
     if uid == 0:
-        return Path("/run/zygote", name)
+        return _SYSTEM / name
     session = environ.get("XDG_RUNTIME_DIR", "")
     # After `su` it names the folder of the user before; then it is not ours to use.
     if session.startswith("/") and _is_our_folder(Path(session)):
