@@ -15,12 +15,13 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zygote.fleet.model import ZygoteSpec
+from zygote.sys import fds as descriptors
 from zygote.sys import prctl
 from zygote.wire.link import Link
-from zygote.wire.messages import Kind, Packet
+from zygote.wire.messages import Kind, Packet, encode
 
 DEADLINE = 60.0
 """Seconds after which a wait is given up: generous, for slow machines."""
@@ -40,6 +41,13 @@ class SpawnFailedError(Exception):
     def __init__(self, parts: dict[str, Any]) -> None:
         super().__init__(str(parts))
         self.parts = parts
+
+
+class Blank(NamedTuple):
+    """A clone that waits for a Spawn."""
+
+    pid: int
+    sock: socket.socket
 
 
 class Worker:
@@ -120,6 +128,7 @@ class MiniManager:
         self.log = log
         self.cwd = cwd or Path.cwd()
         self.workers: list[Worker] = []
+        self.waiting: list[Blank] = []
         self.progress: list[tuple[str, str]] = []
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(DEADLINE)
@@ -155,8 +164,32 @@ class MiniManager:
         assert packet.kind is Kind.BAKED
         return json.loads(packet.body)
 
-    def spawn(self, code: str, *, cgroup: int = -1, cgroup_procs: int = -1, **more: Any) -> Worker:
-        """A worker that runs Python source, as `python -c` would."""
+    def blanks(self, count: int, title: str = "a blank") -> list[Blank]:
+        """So many clones that wait for a Spawn, each on its socket."""
+        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
+        fds = tuple(theirs.fileno() for _, theirs in pairs)
+        self.link.send(Packet(Kind.BLANK, uuid.uuid4().bytes, body=title.encode(), fds=fds))
+        answer = self.receive()
+        for _, theirs in pairs:
+            theirs.close()
+        for descriptor in answer.fds:
+            os.close(descriptor)
+        assert answer.kind is Kind.PARKED
+        pids = json.loads(answer.body)["pids"]
+        made = [Blank(pid, ours) for pid, (ours, _) in zip(pids, pairs, strict=True)]
+        self.waiting += made
+        return made
+
+    def spawn(
+        self,
+        code: str,
+        *,
+        cgroup: int = -1,
+        cgroup_procs: int = -1,
+        blank: Blank | None = None,
+        **more: Any,
+    ) -> Worker:
+        """A worker that runs Python source, as `python -c` would; made of a blank, or cloned."""
         reader, writer = os.pipe()
         null = os.open(os.devnull, os.O_RDONLY)
         errors = os.open(self.log, os.O_WRONLY | os.O_APPEND)
@@ -174,8 +207,12 @@ class MiniManager:
             fds=tuple(fds.values()),
         )
         try:
-            self.link.send(packet)
-            answer = self.receive()
+            if blank:
+                descriptors.send(blank.sock, encode(packet), packet.fds)
+                answer = Packet(Kind.SPAWNED, packet.spawn_id, blank.pid)
+            else:
+                self.link.send(packet)
+                answer = self.receive()
         except BaseException:
             os.close(reader)
             report.close()
@@ -210,6 +247,11 @@ class MiniManager:
 
     def close(self) -> None:
         """End the zygote and all workers."""
+        for blank in self.waiting:
+            blank.sock.close()
+            if all(worker.pid != blank.pid for worker in self.workers):
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(blank.pid, 0)
         for worker in self.workers:
             worker.close()
         self.link.close()
