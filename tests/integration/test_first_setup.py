@@ -9,6 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import asyncssh
+import pytest
+
+from decnet.run.visit import ssh_visit
 from tests.support import mounts
 from tests.support.newcomer import needs_root
 
@@ -94,3 +98,30 @@ def test_second_run_says_who_runs(tmp_path: Path) -> None:
     assert done.returncode == 1, done
     assert "in use by another manager (pid 4711)" in done.stderr
     assert "hint:" in done.stderr and "Traceback" not in done.stderr
+
+
+class _Door(asyncssh.SSHServer):
+    """Lets anybody in with any password, as the decoy does."""
+
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return True
+
+
+async def test_probe_without_an_ssh_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make run PROBE=1` makes its visit by a library where the machine has no ssh."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def serve(process: asyncssh.SSHServerProcess[str]) -> None:
+        process.stdout.write(f"ran {process.command}\n")
+        process.exit(0)
+
+    server = await asyncssh.listen(
+        "127.0.0.1", 0, server_factory=_Door, process_factory=serve,
+        server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
+    )  # fmt: skip
+    async with server:
+        visit = await ssh_visit("127.0.0.1", server.get_port(), "root", "toor", "uname -a")
+    assert (visit.client, visit.output.strip()) == ("asyncssh", "ran uname -a")
