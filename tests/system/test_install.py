@@ -176,7 +176,9 @@ async def test_install_a_crash_of_the_manager_stops_nobody(installed: str) -> No
 
 async def test_install_stop_stops_all_even_if_the_manager_cannot(installed: str) -> None:
     pids = [each["pid"] for each in (await ps()).values() if each["pid"]]
-    os.kill(int(await show(UNIT, "MainPID")), signal.SIGSTOP)
+    manager = group_of(int(await show(UNIT, "MainPID")))
+    assert manager
+    manager.write("cgroup.freeze", "1")  # SIGSTOP would not do: systemd sends SIGCONT, too
     await run("systemctl", "stop", UNIT)
     assert not [pid for pid in pids if alive(pid)]
     assert "processes are left, killed" in await journal("-u", UNIT)

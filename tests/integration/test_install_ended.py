@@ -1,0 +1,82 @@
+"""What follows the end of a manager: with real groups, and a stand-in for systemctl."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_service_exec import base
+from zygote.sys.cgroupfs import Group
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or base() is None,
+    reason="root and a cgroup v2 that can be written are needed",
+)
+
+
+class Unit:
+    """A delegated unit with one worker left, and a systemctl that tells what we say."""
+
+    def __init__(self, folder: Path) -> None:
+        top = base()
+        assert top
+        self.group = Group(top / f"ended-{os.getpid()}")
+        self.control = Group(self.group.path / ".control")
+        self.worker = Group(self.group.path / "worker.web")
+        for group in (self.group, self.control, self.worker):
+            group.path.mkdir()
+        self.folder = folder
+        self.left = self._start(self.worker, ["sleep", "1000"])
+        while self.left.pid not in self.worker.pids():
+            assert self.left.poll() is None
+            time.sleep(0.005)
+
+    def _start(self, group: Group, words: list[str], **more: object) -> subprocess.Popen[str]:
+        script = f'echo 0 >"{group.path}/cgroup.procs" && exec "$@"'
+        return subprocess.Popen(["/bin/sh", "-c", script, "sh", *words], text=True, **more)  # type: ignore[call-overload,no-any-return]
+
+    def end(self, job: str) -> str:
+        """ExecStopPost=, while systemd has that job for the unit; what it said."""
+        fake = self.folder / "systemctl"
+        fake.write_text(f'#!/bin/sh\n[ "$3" != Job ] || echo "{job}"\n')
+        fake.chmod(0o755)
+        env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        words = [sys.executable, "-P", "-m", "zygote.install.ended", "vm.service"]
+        with self._start(self.control, words, env=env, stdout=subprocess.PIPE) as process:
+            said, _ = process.communicate()
+            assert process.returncode == 0
+        return str(said)
+
+    def close(self) -> None:
+        self.worker.kill()
+        self.left.wait()
+        for _ in range(1000):
+            try:
+                self.group.remove()
+                return
+            except OSError:
+                os.sched_yield()
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Iterator[Unit]:
+    made = Unit(tmp_path)
+    yield made
+    made.close()
+
+
+def test_ended_while_the_unit_stops_ends_what_is_left(unit: Unit) -> None:
+    assert unit.end(job="42") == "worker.web: 1 processes are left, killed\n"
+    assert unit.left.wait(30) == -9
+
+
+def test_ended_by_a_crash_leaves_workers_alone(unit: Unit) -> None:
+    for none in ("", "0"):
+        assert unit.end(job=none) == ""
+    assert unit.left.poll() is None
