@@ -150,7 +150,7 @@ async def pages(browser: Any, settings: Settings, out: Path) -> None:
             ("attackers", "attackers", "tbody tr"),
             ("graph", "graph", "svg a.campaign"),
             ("attack", "attack", ".cell"),
-            ("canaries", "canaries", "tbody tr"),
+            ("canaries", "canaries", "h2 ~ div tbody tr"),
         ):
             await page.evaluate(f"location.hash = '#/{path}'")
             await page.locator(f"main {wait}").first.wait_for()

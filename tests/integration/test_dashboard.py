@@ -16,6 +16,7 @@ from tests.support.estate_rows import HOSTILE
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
     pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(240),
 ]
 VIEWS = {
     "visits": "192.0.2.77",

@@ -25,6 +25,7 @@ WORKERS = ("bus", "collect", "profiler", "api", "web")
 ZYGOTE = f"""
 [zygote.small]
 preload = {[f"decnet.workers.{name}" for name in WORKERS] + ["decnet.decoys.floor"]}
+bake = ["collect", "freeze"]
 [defaults]
 zygote = "small"
 type = "notify"
@@ -95,7 +96,7 @@ async def dashboard(folder: Path) -> AsyncIterator[Dashboard]:
     uuids = await asyncio.to_thread(fill, settings)
     await asyncio.to_thread(add_hostile_log, settings)
     manager = Manager(folder, FLEET)
-    manager.env = env
+    manager.env, manager.patience = env, 100.0
     try:
         await manager.start()
         for name in (*WORKERS, "decoy@ssh"):

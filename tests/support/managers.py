@@ -45,6 +45,7 @@ class Manager:
         self.spawn_path = spawn_path
         self.answer: dict[str, Any] = {}
         self.env: dict[str, str] = {}
+        self.patience = PATIENCE
         self.prefix: tuple[str, ...] = ()
         """A command to start it through, which ends by exec."""
         self._stderr = folder / "manager.err"
@@ -74,11 +75,11 @@ class Manager:
             )  # fmt: skip
         os.close(write)
         with open(read) as answer:
-            line = await asyncio.wait_for(asyncio.to_thread(answer.readline), PATIENCE)
+            line = await asyncio.wait_for(asyncio.to_thread(answer.readline), self.patience)
         assert line, f"the manager said nothing:\n{self.output}"
         self.answer = json.loads(line)
         if code is not None:
-            assert await asyncio.wait_for(self._process.wait(), PATIENCE) == code, self.output
+            assert await asyncio.wait_for(self._process.wait(), self.patience) == code, self.output
             return self
         assert self.answer.get("ok"), self.output
         await self.connect()
@@ -96,7 +97,7 @@ class Manager:
         self._hang_up()
         if self._process.returncode is None:
             self._process.terminate()
-        return await asyncio.wait_for(self._process.wait(), PATIENCE)
+        return await asyncio.wait_for(self._process.wait(), self.patience)
 
     async def kill(self) -> None:
         """SIGKILL: it has no time to do anything."""
@@ -112,7 +113,7 @@ class Manager:
     async def wait(self) -> int:
         """Until it ends; its exit code."""
         assert self._process
-        return await asyncio.wait_for(self._process.wait(), PATIENCE)
+        return await asyncio.wait_for(self._process.wait(), self.patience)
 
     async def clean_up(self) -> None:
         """Whatever the test left: nothing of it shall live."""
@@ -162,7 +163,7 @@ class Manager:
         transport, protocol = await connect_unix_varlink(VarlinkClientProtocol, socket)
         proxy: Any = protocol.make_proxy(ManagerInterface)
         try:
-            async with asyncio.timeout(2 * PATIENCE):
+            async with asyncio.timeout(2 * self.patience):
                 found = proxy.Refork(worker=worker, move=move)
                 return [each["step"] async for each in found]
         finally:
@@ -182,7 +183,7 @@ class Manager:
         """What `look` gives, as soon as it is as it should be."""
         seen = None
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 while not condition(seen := await look()):
                     await asyncio.sleep(0.02)
         except TimeoutError:
@@ -209,7 +210,7 @@ class Manager:
         return (await self._patient(call))["results"]
 
     async def _patient(self, call: Any) -> Any:
-        return await asyncio.wait_for(call, PATIENCE)
+        return await asyncio.wait_for(call, self.patience)
 
     def _hang_up(self) -> None:
         if self._transport:
