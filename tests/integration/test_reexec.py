@@ -306,6 +306,28 @@ async def test_calls_in_progress_are_waited_for_and_then_refused(make: Make) -> 
     other._hang_up()
 
 
+async def test_reload_and_second_reexec_meanwhile_are_no_harm(make: Make) -> None:
+    manager = await make(worker("web", "sleeper")).start()
+    others = []
+    for _ in range(2):
+        other = Manager.__new__(Manager)
+        other.__dict__.update(manager.__dict__)
+        await other.connect()
+        others.append(other)
+    first = asyncio.create_task(manager.reexec())
+    second = asyncio.create_task(others[0].reexec())
+    changes = await others[1].reload()
+    assert changes == ["nothing changed"]
+    assert (await first).workers == 1
+    with pytest.raises(Failed) as refused:
+        await second
+    assert refused.value.parameters["message"] == "a reexec is under way"
+    manager.signal(signal.SIGHUP)
+    assert (await manager.reexec()).workers == 1
+    for other in others:
+        other._hang_up()
+
+
 async def test_own_supervisor_is_told(make: Make, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "n"))

@@ -88,7 +88,7 @@ class App:
         self._notices: dict[str, str] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._verbs: set[asyncio.Task[Any]] = set()
-        self._serves = False
+        self._serves = self._reexecs = False
         self._reaper: Reaper
         self._closers = contextlib.ExitStack()
         self._reloading = asyncio.Lock()
@@ -266,12 +266,18 @@ class App:
         if not self._serves or self._control is None:
             raise ZygoteError("the manager is starting", code="starting")
         works.reloads.check_none()
-        async with self._reloading:
-            site = Site(
-                works, self._control, self._children, self._reaper, self.events,
-                self.options.words(), self._about, self._busy,
-            )  # fmt: skip
+        if self._reexecs:
+            raise ZygoteError("a reexec is under way", code="reexec-refused", step="reexec",
+                              hint="zygotectl events -f tells when it is done")  # fmt: skip
+        site = Site(
+            works, self._control, self._children, self._reaper, self.events,
+            self.options.words(), self._about, self._busy,
+        )  # fmt: skip
+        self._reexecs = True
+        try:
             await reexec(site, timeout)
+        finally:
+            self._reexecs = False
 
     async def refork(self, worker: str, move: bool) -> AsyncIterator[RollStep]:
         """Fork a warm worker to be the next generation of its zygote; see `Reloads.run`."""
@@ -478,6 +484,8 @@ class App:
         """What of our own doing is not done, or ""."""
         if self._stopping.is_set():
             return "it is stopping"
+        if self._reloading.locked():
+            return "the fleet file is being read"
         if reload := self._running.reloads.under_way:
             return f"a reload is under way: {reload}"
         return f"{len(self._verbs)} changes of a reload are under way" if self._verbs else ""

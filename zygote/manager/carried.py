@@ -31,8 +31,6 @@ from zygote.wire.messages import VERSION
 
 Data = dict[str, Any]
 
-MORE = ("origin", "peak", "shed_for")
-"""What a worker remembers besides."""
 UNIT = ("spec", "clock", "policy", "told")
 POLICY = ("spec", "_chance", "_pace", "_group", "_is_needed")
 
@@ -218,7 +216,11 @@ def _leave_worker(worker: Worker) -> Data:
         "unit": plain.attributes(unit, UNIT),
         "policy": plain.attributes(unit.policy, POLICY),
         "budget": plain.attributes(worker.budget),
-        "more": {name: plain.encode(getattr(worker, name)) for name in MORE},
+        "more": {
+            name: value
+            for name, value in vars(worker).items()
+            if isinstance(value, bool | int | float | str) and not name.startswith("_")
+        },
         "sockets": worker.store.hand_over(),
         "automatic": worker.needs.automatic,
         "child": _leave_child(worker.child) if worker.child else None,
