@@ -25,14 +25,17 @@ READY_SECONDS = 20.0
 _TRIED_PORTS = ("API_PORT", "WEB_PORT", "CANARY_PORT")
 
 
-async def rehearse(folder: Path, absent: Collection[str] = ()) -> None:
+async def rehearse(folder: Path, absent: Collection[str] = ()) -> list[str]:
     """Host the workers until all are ready, and a moment longer.
+
+    Those that are late on a machine that is busy are warmed up less, and that is all: a floor that
+    does not bake would cost the whole fleet.
 
     Args:
         folder: empty; keeps nothing that anybody needs.
         absent: workers that stay away.
-    Raises:
-        TimeoutError: one did not become ready.
+    Returns:
+        The names of those that were not ready in time.
     """
     with _scratch_environment(folder):
         settings = Settings.from_env()
@@ -40,10 +43,12 @@ async def rehearse(folder: Path, absent: Collection[str] = ()) -> None:
         host = Host([load(name) for name in WORKERS if name not in absent], settings)
         running = asyncio.create_task(host.run())
         try:
-            async with asyncio.timeout(READY_SECONDS):
-                for worker in host.workers:
-                    await worker.ready.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READY_SECONDS):
+                    for worker in host.workers:
+                        await worker.ready.wait()
             await _speak(settings)
+            return [worker.name for worker in host.workers if not worker.ready.is_set()]
         finally:
             host.stop("the rehearsal is over")
             await running
