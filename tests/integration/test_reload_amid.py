@@ -149,6 +149,8 @@ async def test_old_zygote_that_is_killed_while_the_new_one_bakes(rolls: Rolls) -
     assert "ZeroDivisionError" in amid.error.message
     assert await rolls.versions() == {"first": 1, "second": 1}, "workers outlive their zygote"
     rolls.write()
+    assert (await rolls.roll())[-1].workers == 2, "what waits to be tried again is tried at once"
+    assert set((await rolls.versions()).values()) == {rolls.version}
     healed = await manager.eventually(
         lambda: floor_of(manager), lambda found: found.state == "ready"
     )

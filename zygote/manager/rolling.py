@@ -191,12 +191,14 @@ def _stage(worker: Worker, journey: Journey | None) -> Stage:
 
 
 async def _serves(slot: Slot) -> None:
-    """Until the zygote serves.
+    """Until the zygote serves. One that could not be baked is tried again, at once.
 
     Raises:
         ZygoteError: it cannot be baked.
     """
+    old = slot.error
+    slot.retry()
     while not (slot.current and slot.current.ready):
-        if slot.error:
+        if slot.error and slot.error is not old:
             raise slot.error
         await slot.change()

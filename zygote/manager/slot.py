@@ -9,6 +9,7 @@ what they wait for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -48,6 +49,7 @@ class Slot:
         self.error: ZygoteError | None = None
         self._shop = shop
         self._changed = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._retired: list[Zygote] = []
@@ -108,6 +110,11 @@ class Slot:
         self._change()
         if old:
             self._retire(old)
+
+    def retry(self) -> None:
+        """If it waits to be baked once more, after a failure: do it now."""
+        if not (self.current and self.current.ready):
+            self._hurry.set()
 
     def drop_next(self) -> None:
         """There is to be no next generation: its process is killed. Idempotent."""
@@ -228,9 +235,10 @@ class Slot:
                 continue
             try:
                 if self._failures:
-                    await asyncio.sleep(
-                        min(_RETRY_MAX, _RETRY_FIRST * 2.0 ** min(self._failures - 1, 20))
-                    )
+                    delay = _RETRY_FIRST * 2.0 ** min(self._failures - 1, 20)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._hurry.wait(), min(_RETRY_MAX, delay))
+                self._hurry.clear()
                 self._failures += 1
                 await self.bake()
             except ZygoteError:
