@@ -40,6 +40,8 @@ def walk_in(folder: Path, *, database: bool) -> None:
             os.dup2(null.fileno(), 2)
         logging.disable(logging.NOTSET)
         run_worker("rehearsal", _moment, database=database)
+    # Nobody listens there any more: what is rehearsed next would wait for a listener, each time.
+    del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
 
 
 async def _moment(ctx: Context) -> None:
