@@ -103,6 +103,8 @@ def _confine(wanted: dict[str, int], unit: dict[str, Any]) -> None:
     """Capabilities and filters. A filter needs no_new_privs or CAP_SYS_ADMIN when it is loaded."""
     filters = [bytes.fromhex(each) for each in unit["filters"]]
     permitted = caps.read().permitted
+    # The change of user took all out of the effective set.
+    caps.write(caps.Sets(permitted, permitted, wanted["Inh"] & permitted))
     if filters and not unit["no_new_privs"]:
         most = permitted & (wanted["Prm"] | 1 << _CAP_SYS_ADMIN)
         caps.write(caps.Sets(most, most, wanted["Inh"] & permitted))
