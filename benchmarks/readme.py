@@ -44,6 +44,8 @@ def figures() -> str:
         ["![What each stage of the bake saves](benchmarks/results/bake.png)"],
         tables.spawn(read("spawn")),
         tables.tree(read("tree")),
+        tables.blanks(read("blanks")),
+        tables.refork(read("refork")),
         tables.isolation(read("isolation")),
         tables.reload(read("reload")),
         tables.regression(read("regression")),
