@@ -25,6 +25,9 @@ class Memory(BaseModel):
     shared_kib: int | None
     pss_kib: int | None
     rss_kib: int | None
+    estimated: bool = Field(
+        default=False, description="a wall hides it: an even share of what is shared"
+    )
 
 
 class Worker(BaseModel):
@@ -136,20 +139,43 @@ async def command(ctx: Context, name: str, verb: str, by: str) -> str:
 def _fill(
     memory: dict[int, Memory], workers: list[WorkerState], zygotes: list[ZygoteState]
 ) -> None:
-    """Of processes that our walls hide from us: the manager's figures, and an even share.
+    """Of processes that our walls hide from us: the manager's figures, and even shares.
 
-    What a worker does not have for itself it shares with its zygote and that one's other workers.
+    What a worker does not have for itself it shares with its zygote and that one's other workers;
+    and what its zygote took over from another, with all of that one's as well.
     """
+    families = {z.name: [w for w in workers if w.pid and w.zygote == z.name] for z in zygotes}
+    sizes = {
+        z.name: (found.rss_kib or 0) if (found := memory.get(z.pid or 0)) else 0 for z in zygotes
+    }
+    parents = {z.name: z.parent for z in zygotes}
+
+    def share(name: str, seen_kib: int) -> int:
+        """One process's part of what it has in common with others of this zygote's tree."""
+        parent = parents.get(name, "")
+        inherited = min(sizes.get(parent, 0), seen_kib) if parent in parents else 0
+        added = (seen_kib - inherited) // _processes(name, families, parents)
+        return added + (share(parent, inherited) if inherited else 0)
+
     for zygote in zygotes:
-        family = [w for w in workers if w.pid and w.zygote == zygote.name]
-        own = {w.pid or 0: w.private // 1024 for w in family if w.private is not None}
+        own = {
+            w.pid or 0: w.private // 1024 for w in families[zygote.name] if w.private is not None
+        }
         own[zygote.pid or 0] = 0
         for pid, private in own.items():
             seen = memory.get(pid)
             if seen is not None and seen.private_kib is None and seen.rss_kib is not None:
                 seen.private_kib = private
                 seen.shared_kib = max(0, seen.rss_kib - private)
-                seen.pss_kib = private + seen.shared_kib // (1 + len(family))
+                seen.pss_kib = private + share(zygote.name, seen.shared_kib)
+                seen.estimated = True
+
+
+def _processes(name: str, families: dict[str, list[WorkerState]], parents: dict[str, str]) -> int:
+    """How many have a zygote's pages: it, its workers, and the same of its branches."""
+    branches = [branch for branch, parent in parents.items() if parent == name]
+    own = 1 + len(families[name])
+    return own + sum(_processes(branch, families, parents) for branch in branches)
 
 
 def _worker(worker: WorkerState, memory: Memory | None, registry: Registry) -> Worker:

@@ -28,8 +28,9 @@ export async function show(place) {
       rows.get(worker.name).update(worker, fleet.manager === "ok");
     }
     const all = [...fleet.workers, ...fleet.zygotes].map((p) => p.memory?.pss_kib ?? 0).reduce((a, b) => a + b, fleet.manager_memory?.pss_kib ?? 0);
+    const about = [...fleet.workers, ...fleet.zygotes].some((p) => p.memory?.estimated) ? "about " : "";
     total.textContent = fleet.manager === "ok"
-      ? `${many(fleet.workers.length, "worker")}, ${many(fleet.zygotes.length, "zygote")} and the manager: ${mb(all)} MB of memory in all (PSS).`
+      ? `${many(fleet.workers.length, "worker")}, ${many(fleet.zygotes.length, "zygote")} and the manager: ${about}${mb(all)} MB of memory in all (PSS).`
       : `${fleet.workers.length} workers beat.`;
     trouble.textContent = fleet.manager === "ok" ? "" : `The manager does not answer: ${fleet.manager}`;
     fill(zygotes, table([
