@@ -54,7 +54,7 @@ def look() -> dict[str, Any]:
         "coredump_filter": Path("/proc/self/coredump_filter").read_text(),
         "cwd": str(Path.cwd()),
         "env": {k: v for k, v in sorted(os.environ.items()) if k not in _OWN},
-        "interfaces": [name for _, name in socket.if_nameindex()],
+        "interfaces": attempt("interfaces", lambda: [name for _, name in socket.if_nameindex()]),
         "hostname": socket.gethostname(),
         "tmp": sorted(path.name for path in Path("/tmp").iterdir() if path.name != "mirror"),
         "stdio": [stat.S_IFMT(os.fstat(number).st_mode) for number in (0, 1, 2)],
@@ -70,7 +70,7 @@ def look() -> dict[str, Any]:
             attempt("raw socket", lambda: socket.socket(2, socket.SOCK_RAW, 1).close()),
             attempt("packet socket", lambda: socket.socket(socket.AF_PACKET).close()),
             attempt("new namespace", lambda: _unshare()),
-            attempt("cgroup", lambda: Path("/sys/fs/cgroup/x-try").mkdir()),
+            attempt("cgroup", _make_group),
             attempt("device", lambda: Path("/dev/kmsg").stat().st_mode > 0),
             attempt("personality", lambda: _libc.personality(8)),
             attempt("bound", lambda: Path("/srv/bound/here").read_text()),
@@ -82,6 +82,12 @@ def _unshare() -> int:
     if _libc.unshare(0x08000000) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     return 0
+
+
+def _make_group() -> None:
+    path = Path("/sys/fs/cgroup/x-try")
+    path.mkdir()
+    path.rmdir()  # or the next who tries finds it there
 
 
 def main() -> None:

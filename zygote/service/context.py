@@ -17,13 +17,18 @@ from zygote.service import filters
 from zygote.sys.cgroupfs import group_of
 
 _NAMESPACES = {
-    "user": 0x10000000, "mnt": 0x00020000, "net": 0x40000000, "ipc": 0x08000000,
-    "uts": 0x04000000, "cgroup": 0x02000000,
+    "mnt": 0x00020000, "net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000,
+    "cgroup": 0x02000000,
 }  # fmt: skip
 """Name in /proc/PID/ns -> flag of setns(2)."""
 _CAP_SETS = ("Inh", "Prm", "Eff", "Bnd", "Amb")
-_FIXED = ("pid", "time")
-"""A process cannot enter these itself: only its children would be in them."""
+_FIXED = {
+    "pid": "PrivatePIDs= (a pid namespace of its own)",
+    "time": "a time namespace of its own",
+    "user": "PrivateUsers= (a user namespace of its own)",
+}
+"""Those that cannot be entered, and the setting. Of the first two only children would be in them;
+in a user namespace a process has no rights any more to take the limits of the unit."""
 _OURS = Path("/proc/self/ns")
 _SYS_IOPRIO_GET = {"x86_64": 252, "aarch64": 31}.get(os.uname().machine, -1)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,9 +82,10 @@ def cgroup_of(pid: int) -> Path:
 
 def _refuse_what_would_be_lost(proc: Path, pid: int) -> None:
     """Settings that a running process cannot get: better no start than one without them."""
-    for name in _FIXED:
-        if (proc / "ns" / name).readlink() != (_OURS / name).readlink():
-            raise _lost(f"a {name} namespace of its own (PrivatePIDs= and the like)")
+    for name, what in _FIXED.items():
+        ours = _OURS / name
+        if ours.is_symlink() and (proc / "ns" / name).readlink() != ours.readlink():
+            raise _lost(what)
     label = _text(proc / "attr" / "current").rstrip("\0\n")
     if label != _text(Path("/proc/self/attr/current")).rstrip("\0\n"):
         raise _lost(f"AppArmorProfile= or SELinuxContext= ({label or 'none'})")
