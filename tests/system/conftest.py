@@ -17,6 +17,7 @@ managers.PATIENCE = 500.0  # an emulated machine is some twenty times slower, an
 
 WANTED = ("memory", "pids", "cpu")
 _numbers = itertools.count(1)
+_chosen: list[str] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,8 +77,12 @@ class VmManager(managers.Manager):
         return Group(self.base / f"worker.{name}")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    _chosen.extend(item.nodeid for item in session.items)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """With SYSTEM_RESULTS: what came of each test, as `tests/system/RESULTS.md` has it."""
     if os.environ.get("SYSTEM_RESULTS"):
-        for line in results.lines(terminalreporter.stats):
+        for line in results.lines(terminalreporter.stats, _chosen):
             terminalreporter.write_line(line)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from zygote import __version__
 
 
-def lines(stats: Mapping[str, Sequence[Any]]) -> Iterator[str]:
-    """Markdown, from pytest's reports by outcome."""
+def lines(stats: Mapping[str, Sequence[Any]], chosen: Collection[str]) -> Iterator[str]:
+    """Markdown, from pytest's reports by outcome, and the names of all that were to run."""
     found: dict[str, str] = {}
     seconds: dict[str, float] = {}
     notes: list[tuple[str, object]] = []
     for outcome in ("passed", "skipped", "failed", "error"):
         for report in stats.get(outcome, ()):
             found[report.nodeid] = outcome
+    for name in chosen:  # the time was up before
+        found.setdefault(name, "not reached")
     for reports in stats.values():
         for report in reports:
             if hasattr(report, "duration"):

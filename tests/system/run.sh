@@ -3,6 +3,8 @@
 #   tests/system/run.sh [PYTEST ARGUMENTS]
 #   LONG=1 tests/system/run.sh    those that take their time as well (`make test-system`)
 #   RESULTS=FILE                  what came of each, with versions, is written there
+#   VM_TIMEOUT=600                seconds for all, boot included; two minutes before, no further test
+#                                 begins, and the results say which were not reached
 # The VM is the test bed's run-in-vm: $TESTBED, or ../shared/testbed/run-in-vm beside the checkout.
 # Exit code: pytest's. Where there is no VM to be had it says why and ends with 0; with REQUIRE_VM=1
 # that is an error.
@@ -33,6 +35,7 @@ apt-cache show linux-image-6.12-cloud-amd64 >/dev/null 2>&1 || apt-get -q update
 # that the guest prints can.
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
+limit=${VM_TIMEOUT:-600}
 which="vm and not long"
 if [ "${LONG:-0}" != 0 ]; then
     which=vm
@@ -40,12 +43,14 @@ else
     echo "in the VM: the short tests only; make test-system runs all (units per worker, install)" >&2
 fi
 {
-    "$testbed" --timeout "${VM_TIMEOUT:-600}" --share-mode scratch --env SYSTEM_RESULTS=1 -- sh -c 'echo "in the VM: $(uname -sr)"; exec "$@"' vm \
-        .venv/bin/python -m pytest -q -m "$which" -p no:cacheprovider --timeout 600 tests/system "$@"
+    "$testbed" --timeout "$limit" --share-mode scratch --env SYSTEM_RESULTS=1 -- sh -c 'echo "in the VM: $(uname -sr)"; exec "$@"' vm \
+        .venv/bin/python -m pytest -q -m "$which" -p no:cacheprovider --timeout 600 \
+        --session-timeout "$((limit - 120))" tests/system "$@"
     echo $? >"$output.status"
 } | tee "$output"
 status=$(cat "$output.status")
 rm -f "$output.status"
 grep -q '^in the VM: ' "$output" || [ "$status" -eq 0 ] || cannot "the VM did not start (see above)"
-[ -z "${RESULTS:-}" ] || sed -n '/^# System tests$/,/^<!-- end -->$/p' "$output" >"$RESULTS"
+[ -z "${RESULTS:-}" ] || ! grep -q '^<!-- end -->' "$output" ||
+    sed -n '/^# System tests$/,/^<!-- end -->$/p' "$output" >"$RESULTS"
 exit "$status"

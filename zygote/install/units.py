@@ -64,6 +64,8 @@ FileDescriptorName=control
 # Everybody may connect; the manager asks the kernel who it is, and answers by that.
 SocketMode=0666
 DirectoryMode=0711
+# Also where the manager could not: nobody shall find a socket that no one will answer.
+RemoveOnStop=yes
 Service={plan.name}.service
 
 [Install]
