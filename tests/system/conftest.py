@@ -13,7 +13,7 @@ from tests.support import managers
 from tests.system import results
 from zygote.sys.cgroupfs import Group, group_of
 
-managers.PATIENCE = 500.0  # an emulated machine is some twenty times slower, and often busy
+managers.PATIENCE = 240.0  # an emulated machine is some twenty times slower, and often busy
 
 WANTED = ("memory", "pids", "cpu")
 _numbers = itertools.count(1)

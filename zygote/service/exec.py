@@ -31,9 +31,13 @@ def main(name: str, path: str = "") -> int:
     answer: dict[str, Any] = ask(path, name)
     if "pid" not in answer:
         error = answer.get("error", {})
-        print(f"zygote exec {name}: {error.get('message', 'no answer')}", file=sys.stderr)
+        message = str(error.get("message", "no answer"))
+        print(f"zygote exec {name}: {message}", file=sys.stderr)
         if error.get("hint"):
             print(f"  hint: {error['hint']}", file=sys.stderr)
+        # Where stdin is a terminal, so is stderr, and the journal hears nothing.
+        tell(f"STATUS={' '.join(message.split())}")
+        barrier()
         return 1
     state = f"MAINPID={answer['pid']}" + ("\nREADY=1" if answer["ready"] else "")
     tell(state)
