@@ -158,13 +158,26 @@ def test_exec_clone_is_what_a_cold_process_is(bed: Bed, way: str) -> None:
 
 
 def test_exec_stranger_is_turned_away(bed: Bed) -> None:
+    env = {key: value for key, value in bed.env.items() if key != "NOTIFY_SOCKET"}
     done = subprocess.run(
-        [sys.executable, "-m", "zygote.service.exec", "mirror"], env=bed.env, capture_output=True,
+        [sys.executable, "-m", "zygote.service.exec", "mirror"], env=env, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1 and "no unit of a worker" in done.stderr
 
 
-def test_exec_worker_that_is_not_in_the_fleet_is_refused(bed: Bed) -> None:
-    with bed.start(bed.worker, [sys.executable, "-m", "zygote.service.exec", "nobody"]) as asker:
+@pytest.mark.parametrize(
+    ("before", "name", "told"),
+    [
+        ([], "nobody", "the fleet has no worker 'nobody'"),
+        (["unshare", "--user", "--map-root-user", "--"], "mirror", "PrivateUsers="),
+    ],
+)
+def test_exec_refusal_is_told_as_the_unit_s_status(
+    bed: Bed, before: list[str], name: str, told: str
+) -> None:
+    words = [*before, sys.executable, "-m", "zygote.service.exec", name]
+    with bed.start(bed.worker, words) as asker:
+        assert told in bed.until("STATUS=")
+        bed.until("BARRIER=1")
         assert asker.wait(PATIENCE) == 1
