@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from zygote.audit.environ import is_secret
@@ -34,6 +35,10 @@ for number, handler in (
 ):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
+
+# No test asserts a time: neither does Hypothesis, whose deadline is 200 ms an example otherwise.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def marked_processes() -> dict[int, int]:
