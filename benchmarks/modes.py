@@ -62,8 +62,8 @@ if __name__ == "__main__":
 ISOLATED = {
     "A": "pid, cgroup limits, user, capabilities, seccomp, landlock, namespaces of the fleet file; "
     "layout and hash seed shared",
-    "B": "a unit each: all that systemd's settings do to a cold unit but PrivateUsers=, and landlock "
-    "and seccomp of the fleet file; layout and hash seed shared",
+    "B": "a unit each: all that systemd's settings do to a cold unit but PrivateUsers=, and "
+    "landlock and seccomp of the fleet file; layout and hash seed shared",
     "cold": "all that systemd's settings do; own layout and hash seed",
 }
 
