@@ -100,6 +100,7 @@ SocketMode=0666
 DirectoryMode=0711
 # A zygote that cannot be baked shall not be tried for ever because somebody waits.
 TriggerLimitIntervalSec=0
+RemoveOnStop=yes
 """
 
 
