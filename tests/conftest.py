@@ -40,6 +40,31 @@ for number, handler in (
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
+LONGEST = (
+    "test_chaos.py",
+    "test_fleet_under_load.py",
+    "test_walls_decnet.py",
+    "test_dashboard.py",
+    "test_deploy.py",
+    "test_postgres.py",
+    "test_first_ten_minutes.py",
+    "test_run_probe.py",
+    "test_reload.py",
+    "test_reexec.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several at a time, the files that take longest first: none is waited for alone."""
+    if not hasattr(config, "workerinput"):
+        return
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        name, ring = item.path.name, item.path.parent.name
+        return (LONGEST.index(name) if name in LONGEST else len(LONGEST), int(ring == "unit"))
+
+    items.sort(key=place)
+
 
 def marked_processes() -> dict[int, int]:
     """pid -> parent of every live process that descends from this test session.
