@@ -62,6 +62,7 @@ from decnet.load.fleet import targets
 from decnet.load.outcome import Watcher, last_log_id, read_stored, settled
 from decnet.run.__main__ import FLEET, surroundings
 from decnet.run.prepare import prepare
+from decnet.run.variables import variables
 from decnet.settings import Settings
 from zygote.sys.cgroupfs import Group, group_of
 
@@ -306,6 +307,7 @@ def main() -> int:
             (disk / "fleet").mkdir()
             env |= {"DECNET_STATE_DIR": str(disk / "fleet" / "state")}
         os.environ.update(env, DECNET_MUTATE_INTERVAL="0")
+        os.environ.update(variables(os.environ))
         try:
             result = asyncio.run(chaos(given, disk))
         finally:
@@ -322,7 +324,7 @@ def keep(goal: Path) -> None:
     goal.mkdir(parents=True, exist_ok=True)
     for name in ("ZYGOTE_RUNTIME_DIR", "DECNET_STATE_DIR"):
         source = Path(os.environ[name])
-        ignore = shutil.ignore_patterns("*.sock", "*.lock", "ballast")
+        ignore = shutil.ignore_patterns("*.sock", "*.lock", "ballast", "credentials")
         shutil.copytree(source, goal / source.name, ignore=ignore, dirs_exist_ok=True)
     log = Path(os.environ["ZYGOTE_RUNTIME_DIR"]).parent / "manager.log"
     shutil.copy(log, goal / log.name)

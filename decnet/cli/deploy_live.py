@@ -11,7 +11,7 @@ from decnet.estate.manager import LIVE, Running, group
 from decnet.estate.wanted import Wanted
 from zygote.cli.context import current
 from zygote.client.api import Client
-from zygote.control.interface import Result
+from zygote.control.interface import Result, WorkerState
 from zygote.errors import Exit, ZygoteError
 
 if TYPE_CHECKING:
@@ -36,7 +36,18 @@ async def apply(steps: Steps, quiet: bool) -> list[Result]:
                 if not quiet and len(names) > AT_ONCE:
                     done = min(at + AT_ONCE, len(names))
                     sys.stderr.write(f"{current.program}: {done} of {len(names)} {verb}\n")
+        # The reconciler may have been quicker than we: what it began is waited for.
+        told = {result.name for result in found}
+        begun = [w.name for w in await manager.workers() if _begins(w) and w.name not in told]
+        if begun:
+            found += await manager.spawn(begun)
     return found
+
+
+def _begins(worker: WorkerState) -> bool:
+    return (
+        worker.name.startswith(WORKER_PREFIX) and worker.state in LIVE and worker.state != "ready"
+    )
 
 
 async def running(first: str) -> dict[str, Running] | None:

@@ -209,4 +209,4 @@ def test_run_in_a_removed_folder(cli: Cli, tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-c", command], cwd=gone, env=cli.env(), check=False,
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 1
-    assert "the current folder does not exist any more" in done.stderr
+    assert "the current folder is not there any more" in done.stderr

@@ -33,7 +33,7 @@ for method in sys.argv[2].split():
     sock = socket.socket(socket.AF_UNIX); sock.connect(sys.argv[1])
     words = {"follow": False, "last": 1} if method == "Events" else {}
     call = {"method": f"NAME.{method}", "parameters": words}
-    if method in ("Events", "Run"): call["more"] = True
+    if method in ("Events", "Run", "Roll", "Refork"): call["more"] = True
     sock.sendall(json.dumps(call).encode() + b"\\0")
     data = b""
     while b"\\0" not in data:

@@ -97,8 +97,8 @@ def test_newest_of_several_is_named_and_the_rest_counted(
 def test_file_that_changed_while_it_was_imported_counts_as_changed(
     tmp_path: Path, modules: dict[str, Path]
 ) -> None:
-    since = time.time_ns() - 1_000_000
-    os.utime(modules["fresh_one"])
+    since = time.time_ns()
+    os.utime(modules["fresh_one"], ns=(since + 1, since + 1))
     fresh, _ = made(tmp_path)
     keep(fresh, 1, since=since)
     assert str(fresh.look(("floor", 1))) == str(modules["fresh_one"])

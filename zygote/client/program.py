@@ -204,7 +204,7 @@ def _cwd() -> str:
         return os.getcwd()  # noqa: PTH109 - a string is wanted
     except FileNotFoundError:
         raise ZygoteError(
-            "the current folder does not exist any more",
+            "the current folder is not there any more",
             code="no-cwd",
             hint="cd to one that does",
             errno=errno.ENOENT,
