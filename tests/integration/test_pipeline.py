@@ -91,7 +91,10 @@ async def kept_alive(folder: Path, module: str, **env: str) -> AsyncIterator[lis
         while True:
             async with worker(folder, module, **env) as running:
                 living.append(running)
-                await running.ended()
+                # No deadline: on a busy machine the last one lives for long.
+                assert running.process.stdout is not None
+                await running.process.stdout.read()
+                await running.process.wait()
 
     task = asyncio.create_task(keep())
     try:
