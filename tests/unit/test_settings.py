@@ -36,8 +36,8 @@ def test_settings_home_is_used_where_xdg_is_unset_or_relative(tmp_path: Path) ->
 
 
 def test_settings_bus_socket_follows_the_manager(tmp_path: Path) -> None:
-    env = {"DECNET_STATE_DIR": str(tmp_path), "ZYGOTE_RUNTIME_DIR": "/run/zygote/decnet"}
-    assert Settings.from_env(env).bus_socket == Path("/run/zygote/decnet/bus.sock")
+    env = {"DECNET_STATE_DIR": str(tmp_path), "ZYGOTE_RUNTIME_DIR": "/run/nowhere/decnet"}
+    assert Settings.from_env(env).bus_socket == Path("/run/nowhere/decnet/bus.sock")
     env["DECNET_BUS_SOCKET"] = "/elsewhere/bus.sock"
     assert Settings.from_env(env).bus_socket == Path("/elsewhere/bus.sock")
 
