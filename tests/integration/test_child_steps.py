@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.children import spawn, started, wait
-from tests.support.forkserver import MiniManager
+from tests.support.forkserver import MiniManager, baked
 from tests.support.programs import Bench, Program
 from zygote.child.steps import STEPS
 from zygote.sys import caps
@@ -27,12 +27,8 @@ as_root = pytest.mark.skipif(not ROOT, reason="only root may become somebody els
 
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniManager]:
-    made = MiniManager(tmp_path_factory.mktemp("zygote") / "zygote.log")
-    try:
-        made.bake()
+    with baked(tmp_path_factory.mktemp("zygote")) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.children import Made, spawn, started
-from tests.support.forkserver import MiniManager
+from tests.support.forkserver import MiniManager, baked
 from zygote.fleet import seccomp
 from zygote.sys import caps, landlock
 from zygote.wire.messages import REPORT_EXIT
@@ -29,12 +29,8 @@ NO_PROCESS = (*CALLS[:-1], "wait4", "tgkill", "prctl")
 
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniManager]:
-    made = MiniManager(tmp_path_factory.mktemp("zygote") / "zygote.log")
-    try:
-        made.bake()
+    with baked(tmp_path_factory.mktemp("zygote")) as made:
         yield made
-    finally:
-        made.close()
 
 
 def walls(**asked: Any) -> dict[str, Any]:

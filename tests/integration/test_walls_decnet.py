@@ -19,7 +19,7 @@ from decnet.run.arrange import arrange
 from decnet.run.variables import variables
 from decnet.settings import Settings
 from tests.support.children import spawn, started
-from tests.support.forkserver import MiniManager
+from tests.support.forkserver import MiniManager, baked
 from zygote.fleet.load import check
 from zygote.fleet.model import Fleet, WorkerSpec, instantiate
 from zygote.manager import request, walls
@@ -135,12 +135,8 @@ def fleet(state: Path) -> Fleet:
 
 @pytest.fixture(scope="module")
 def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniManager]:
-    made = MiniManager(tmp_path_factory.mktemp("zygote") / "zygote.log")
-    try:
-        made.bake()
+    with baked(tmp_path_factory.mktemp("zygote")) as made:
         yield made
-    finally:
-        made.close()
 
 
 def spec_of(fleet: Fleet, name: str) -> WorkerSpec:

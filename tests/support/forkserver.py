@@ -307,3 +307,14 @@ def _reap_strays() -> None:
 def _readable(descriptor: int) -> None:
     ready, _, _ = select.select([descriptor], [], [], DEADLINE)
     assert ready, "no answer within the deadline"
+
+
+@contextlib.contextmanager
+def baked(folder: Path) -> Iterator[MiniManager]:
+    """One whose zygote is baked, with its log in this folder; closed at the end."""
+    made = MiniManager(folder / "zygote.log")
+    try:
+        made.bake()
+        yield made
+    finally:
+        made.close()
