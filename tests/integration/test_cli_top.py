@@ -89,11 +89,9 @@ def test_top_fits_80_columns_with_history_and_sums(cli: Cli) -> None:
 
 def test_top_sorts_by_any_column(cli: Cli) -> None:
     with cli.terminal("top", "--interval", "200ms", "--sort", "uss") as terminal:
-        until(terminal, "by uss")
-        assert rows(frame(terminal))[0] == "beta"
+        assert rows(until(terminal, "by uss", "alpha", "beta"))[0] == "beta"
         terminal.type("r")
-        until(terminal, "by uss reversed")
-        assert rows(frame(terminal))[-1] == "beta"
+        assert rows(until(terminal, "by uss reversed", "alpha", "beta"))[-1] == "beta"
         terminal.type("r>")
         until(terminal, "by dirty")
         terminal.type("\x1b[D\x1b[D")

@@ -218,6 +218,7 @@ async def test_dashboard_is_walked_by_the_keyboard_alone(fleet: Dashboard, ann: 
     assert await page.evaluate(outline) != "none", "one sees where one is"
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Fleet")
+    await expect(page.get_by_role("button", name="stop decoy@ssh")).to_be_visible()
     await ann.tab_to("stop decoy@ssh")
     await page.keyboard.press("Enter")
     await ann.page.get_by_role("button", name="start decoy@ssh").focus()

@@ -237,7 +237,10 @@ async def test_template_instances_come_and_go(make: Make) -> None:
     assert await manager.workers() == []
     results = await manager.spawn("decoy@ssh", "decoy@http")
     assert all(result.ok for result in results), results
-    assert "WHO=ssh" in await manager.lines("decoy@ssh.env", 5)
+    told = await manager.eventually(
+        lambda: manager.lines("decoy@ssh.env"), lambda lines: "END" in lines
+    )
+    assert "WHO=ssh" in told
     results = await manager.stop("decoy@")
     assert {result.name for result in results} == {"decoy@ssh", "decoy@http"}
     assert await manager.workers() == []
