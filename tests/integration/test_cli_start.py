@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,66 +84,6 @@ def test_unknown_command_is_usage_and_says_what_was_meant(tmp_path: Path) -> Non
 
 def test_version(tmp_path: Path) -> None:
     assert re.fullmatch(r"zygotectl \d+\.\d+\.\d+\n", Cli(tmp_path)("--version").out)
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_script(tmp_path: Path, shell: str) -> None:
-    script = Cli(tmp_path)("--completion", shell).out
-    for name in VERBS:
-        assert name in script
-    if shutil.which(shell):
-        done = subprocess.run([shell, "-n"], input=script, text=True, check=False,
-                              capture_output=True)  # fmt: skip
-        assert done.returncode == 0, done.stderr
-
-
-def test_completion_of_the_shell_in_use(tmp_path: Path) -> None:
-    cli = Cli(tmp_path)
-    assert "complete -F" in cli("--completion", SHELL="/bin/bash").out
-    assert "name it" in cli("--completion", SHELL="/bin/tcsh", code=Exit.USAGE).err
-
-
-def test_completion_installed_works_in_bash(tmp_path: Path) -> None:
-    """A real bash with the installed script completes commands, and workers' names."""
-    bash = shutil.which("bash")
-    assert bash, "bash is everywhere we run"
-    cli = Cli(tmp_path)
-    done = cli("--install-completion", HOME=str(tmp_path), SHELL=bash)
-    (script,) = re.findall(r"written: (\S+);", done.out)
-    (tmp_path / "fleet.toml").write_text(
-        '[fleet]\nname = "x"\n[worker.alpha]\nrun = "json"\n[worker."beta@one"]\nrun = "json"\n'
-    )
-    own = tmp_path / "bin" / "zygotectl"
-    own.parent.mkdir()
-    own.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zygote.cli "$@"\n')
-    own.chmod(0o755)
-
-    def complete(*words: str) -> str:
-        line = " ".join(words)
-        program = (
-            f'source "{script}"; COMP_WORDS=({line}); COMP_LINE="{line}"; '
-            f"COMP_POINT=${{#COMP_LINE}}; COMP_CWORD={len(words) - 1}; "
-            f'_zygotectl; printf "%s\\n" "${{COMPREPLY[@]}}"'
-        )
-        path = f"{own.parent}:/usr/bin:/bin"
-        found = subprocess.run([bash, "-c", program], capture_output=True, text=True, check=True,
-                               cwd=tmp_path, env=cli.env(PATH=path))  # fmt: skip
-        return found.stdout
-
-    assert complete("zygotectl", "sp") == "spawn\n"
-    assert complete("zygotectl", "restart", "al") == "alpha\n"
-    assert complete("zygotectl", "restart", "be") == "beta@one\n"
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_completion_installed_is_found_by(tmp_path: Path, shell: str) -> None:
-    """One command writes it to where that shell looks."""
-    done = Cli(tmp_path)("--install-completion", shell, HOME=str(tmp_path), SHELL=f"/bin/{shell}")
-    (script,) = re.findall(r"written: (\S+);", done.out)
-    assert Path(script).is_relative_to(tmp_path) and "zygotectl" in Path(script).name
-    assert "spawn" in Path(script).read_text()
-    if shutil.which(shell):
-        subprocess.run([shell, "-n", script], check=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

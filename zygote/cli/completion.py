@@ -22,8 +22,13 @@ def print_script(shell: Shell | None = None, /) -> int:
     """
     from zygote.cli.app import current_app
 
-    script = current_app[-1].generate_completion(shell=shell or _shell_in_use())
-    sys.stdout.write(script.rstrip() + "\n")
+    chosen = shell or _shell_in_use()
+    app = current_app[-1]
+    script = app.generate_completion(shell=chosen).rstrip() + "\n"
+    if chosen == "zsh":
+        # As a file in $fpath the function is all that is wanted; `eval` has to register it as well.
+        script += f"(( $+functions[compdef] )) && compdef _cyclopts_{app.name[0]} {app.name[0]}\n"
+    sys.stdout.write(script)
     return 0
 
 
@@ -37,8 +42,19 @@ def install(shell: Shell | None = None, /) -> int:
 
     chosen = shell or _shell_in_use()
     path = current_app[-1].install_completion(shell=chosen)
+    if chosen == "zsh":
+        _start_zsh_completion()
     render.heading(f"written: {path}; it works in new shells", "")
     return 0
+
+
+def _start_zsh_completion() -> None:
+    """Have ~/.zshrc start zsh's completion, if nothing there does: without it no script is read."""
+    file = Path.home() / ".zshrc"
+    text = file.read_text(errors="surrogateescape") if file.exists() else ""
+    if not any(starter in text for starter in ("compinit", "oh-my-zsh", "prezto")):
+        with file.open("a") as startup:
+            startup.write("autoload -Uz compinit && compinit\n")
 
 
 def _shell_in_use() -> Shell:
