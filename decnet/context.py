@@ -31,7 +31,7 @@ from decnet.settings import Settings
 from decnet.wake import Stopping, Wake
 from zygote import sockets
 from zygote.errors import ZygoteError
-from zygote.memory import Settler
+from zygote.memory import Settler, reshare
 from zygote.notify import notify, watchdog_interval
 from zygote.notify import ready as tell_ready
 from zygote.notify import status as tell_status
@@ -50,6 +50,8 @@ Main = Callable[["Context"], Awaitable[None]]
 READY_TRIES = 2400
 """Of READY=1, a quarter of a second apart: ten minutes."""
 _MOMENT = 0.05
+REST_SECONDS = 1.0
+"""From the end of a burst of work until its memory is given back."""
 STOP_SECONDS = 8.0
 """How long `main` may take to return once `stopping` is set; then it is cancelled."""
 FULL_FIRST, FULL_MOST = 1.0, 30.0
@@ -85,6 +87,8 @@ class Context:
         self._waiting = 0
         self._progress: float | None = None
         self._beat_due = asyncio.Event()
+        self._settler = Settler()
+        self._rest: asyncio.TimerHandle | None = None
 
     @property
     def db(self) -> Database:
@@ -131,6 +135,11 @@ class Context:
             self._waiting -= 1
             if self._progress is not None:
                 self.progress()
+
+    def rest(self) -> None:
+        """Say that a burst of work is over: what it left in memory is given back soon."""
+        if self._rest is None:
+            self._rest = asyncio.get_running_loop().call_later(REST_SECONDS, self._settle)
 
     async def wake(self, *patterns: str) -> Wake:
         """A flag set by events of these topics, from the moment this returns.
@@ -190,7 +199,6 @@ class Context:
     async def beat(self) -> None:
         """Heartbeats: at once, when ready, when the bus is back, and every `BEAT_SECONDS`."""
         pulse = Pulse(self.name)
-        settler = Settler()
         topic = topics.health(self.name)
         due = self._beat_due
         self.bus.on_connected.append(due.set)
@@ -200,10 +208,17 @@ class Context:
             for report in self.reports:
                 extra |= report()
             self.bus.publish(topic, pulse.payload(self.bus.dropped, extra))
+            reshare()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
                     await due.wait()
-            settler.settle()
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        self._settler.settle()
 
     async def feed_watchdog(self) -> None:
         """WATCHDOG=1 twice a period, as long as `main` moves."""

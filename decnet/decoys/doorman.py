@@ -36,6 +36,8 @@ class Doorman:
         self._talking: OrderedDict[Any, Callable[[], object]] = OrderedDict()
         self.admitted = 0
         self.evicted = 0
+        self.when_empty: Callable[[], object] = lambda: None
+        """Called when the last one has left."""
 
     def __len__(self) -> int:
         return len(self._silent) + len(self._talking)
@@ -57,8 +59,9 @@ class Doorman:
 
     def leave(self, visitor: Any) -> None:
         """The visitor is gone. Safe to call twice."""
-        self._silent.pop(visitor, None)
-        self._talking.pop(visitor, None)
+        was_here = self._silent.pop(visitor, None) or self._talking.pop(visitor, None)
+        if was_here and not len(self):
+            self.when_empty()
 
     async def drain(self) -> None:
         """The door is closed: who is inside may finish, for a moment, and is then shown out."""

@@ -89,6 +89,7 @@ async def main(ctx: Context) -> None:
         lambda: ctx.bus.publish(topics.SYSTEM_SPOOL, {"decoy": ctx.name}),
     )
     house = house_of(settings, instance, spool)
+    house.doorman.when_empty = ctx.rest
     ctx.reports += [spool.health, house.doorman.health, house.captures.health]
     with contextlib.closing(spool), contextlib.closing(sock):
         try:

@@ -68,6 +68,12 @@ def fail(size):
     return make(size)
 stage._make = fail
 """
+KEEP_FAILS = """
+import zygote.sys.backed as stage
+def keep(address, size):
+    raise KeyError("no file")
+stage.keep = keep
+"""
 COLLAPSE_FAILS = """
 import zygote.sys.hugepages as pages
 def blocks():
@@ -105,14 +111,15 @@ def bake(folder: Path, fault: str, env: dict[str, str] | None = None) -> tuple[M
 @pytest.mark.parametrize(
     ("fault", "stages", "why"),
     [
-        (TRIM_FAILS, ["trim", "relocate", "immortalise", "seal"], "OSError: [Errno 28] no space"),
+        (TRIM_FAILS, ["trim", "immortalise", "seal"], "OSError: [Errno 28] no space"),
         (REFERENTS_FAIL, ["immortalise"], "StopIteration (see the zygote's log)"),
         (MOVE_FAILS, ["relocate"], "ValueError: half are enough (see the zygote's log)"),
         (FREEZE_FAILS, ["freeze"], "RuntimeError: too warm (see the zygote's log)"),
         (FILLING_FAILS, ["seal"], "MemoryError (see the zygote's log)"),
+        (KEEP_FAILS, ["keep"], "KeyError: 'no file' (see the zygote's log)"),
         (COLLAPSE_FAILS, ["collapse"], "KeyError: 'no maps' (see the zygote's log)"),
     ],
-    ids=["trim", "immortalise", "relocate", "freeze", "seal", "collapse"],
+    ids=["trim", "immortalise", "relocate", "freeze", "seal", "keep", "collapse"],
 )
 def test_stage_that_breaks_off_is_skipped_and_workers_work(
     tmp_path: Path, fault: str, stages: list[str], why: str

@@ -28,7 +28,7 @@ from collections.abc import Iterable
 from types import CodeType, FunctionType
 from typing import NamedTuple
 
-from zygote.sys import malloc
+from zygote.sys import backed
 
 _MANY = 1 << 29
 """References that nobody counts down, below what any version takes for immortal."""
@@ -118,20 +118,37 @@ def notes(code: CodeType) -> bytes | None:
 
 
 def copy(codes: Iterable[CodeType]) -> dict[int, int]:
-    """Copy code objects to the end of malloc's heap, one after the other, for good.
+    """Copy code objects into memory of their own, one after the other, for good.
 
     Returns:
         Old address -> new address.
     Raises:
-        MemoryError: no room; the copies made so far are lost.
+        OSError: no room.
     """
-    malloc.fill()  # or they would lie in its holes
+    codes = list(codes)
+    at = backed.take(room(codes))
     moved: dict[int, int] = {}
     for one in codes:
-        at = moved[id(one)] = malloc.take(size(one))
         ctypes.memmove(at, id(one), size(one))
         ctypes.c_uint32.from_address(at).value |= _MANY
+        moved[id(one)] = at
+        at += _rounded(size(one))
     return moved
+
+
+def room(codes: Iterable[CodeType]) -> int:
+    """Bytes that copies of these take."""
+    return sum(_rounded(size(one)) for one in codes)
+
+
+def _rounded(count: int) -> int:
+    """Objects begin at multiples of 16."""
+    return -(-count // 16) * 16
+
+
+def ask(one: CodeType) -> None:
+    """Have it make what it makes when it is first asked, and keeps: the names of its variables."""
+    _ = one.co_varnames, one.co_cellvars, one.co_freevars
 
 
 def repoint(

@@ -1,12 +1,13 @@
 """The bake: from an empty interpreter to a floor that stays shared.
 
     import → audit → warm → collect → trim → relocate → immortalise → freeze → audit → seal →
-    collapse → ready
+    keep → collapse → ready
 
 The order matters. Code is moved with what it has learnt, so `relocate` comes after `warm`. Before
 the freeze the heap may still be walked and written; after it nothing may. `seal` comes when
 nobody makes or drops objects any more, so that no hole opens again: after the last audit, which
-makes and drops thousands. `collapse` comes when no page comes or goes.
+makes and drops thousands. `keep` wants the state that code is in when all is done, and `collapse`
+comes when no page comes or goes.
 
 What an exception that nobody foresaw does to the bake, stage by stage:
 
@@ -18,6 +19,7 @@ What an exception that nobody foresaw does to the bake, stage by stage:
 - immortalise: a count is the true one or the immortal one, object by object. Skipped.
 - freeze: it is done or not done. Skipped.
 - seal: what was taken is kept; the rest are holes, as before. Skipped.
+- keep: code lies in its old pages or in those of the file, with the same content. Skipped.
 - collapse: pages are moved by the kernel, each wholly or not at all. Skipped.
 
 A skipped stage costs sharing and nothing else; `status` says which and why, and the traceback is in
@@ -31,7 +33,18 @@ import traceback
 from collections.abc import Collection
 from typing import Any
 
-from zygote.bake import audit, collapse, collect, freeze, immortalise, relocate, seal, trim, warm
+from zygote.bake import (
+    audit,
+    collapse,
+    collect,
+    freeze,
+    immortalise,
+    keep,
+    relocate,
+    seal,
+    trim,
+    warm,
+)
 from zygote.bake.stage import Bake, Skipped, Stage
 from zygote.errors import ZygoteError
 
@@ -45,6 +58,7 @@ STAGES = (
     Stage("freeze", freeze.run, optional=True),
     Stage("final audit", audit.run),
     Stage("seal", seal.run, optional=True),
+    Stage("keep", keep.run, optional=True),
     Stage("collapse", collapse.run, optional=True),
 )
 """All stages after "import", which is the fork server's own (`zygote.forkserver.preload`)."""

@@ -4,8 +4,8 @@ Running Python writes to the code itself: the interpreter keeps counters, branch
 caches between the instructions. That cannot be had otherwise, but the code that one worker runs
 lies spread over the floor, a function here and one there, and each copies a page: 547 pages were
 measured for 0.7 MB of functions. So the code objects that a rehearsed worker entered, and those
-that the fleet's warm-up enters (in a clone of the zygote, which ends with it), are moved to the end
-of the heap: first what all workers run, then the parts of the warm-up (`zygote.warming.part`), and
+that the fleet's warm-up enters (in a clone of the zygote, which ends with it), are moved to memory
+of their own: first what all workers run, then the parts of the warm-up (`zygote.warming.part`), and
 what several parts run before what one does. In each of these what the interpreter writes to
 whenever it runs comes first, then what it only reads, whose pages few workers copy; otherwise the
 order is that of the first entries.
@@ -26,6 +26,8 @@ from zygote.bake.stage import Bake, Skipped
 from zygote.errors import ZygoteError
 
 _originals: list[CodeType] = []
+copies: list[tuple[list[int], int]] = []
+"""Where copies lie that `keep` has not seen yet, and the bytes from the first one to the end."""
 
 
 def run(bake: Bake) -> str:
@@ -53,7 +55,10 @@ def run(bake: Bake) -> str:
     if not chosen:
         raise Skipped("no function of the floor was entered")
     _originals.extend(chosen)
+    for one in chosen:
+        code.ask(one)
     moved = code.copy(chosen)
+    copies.append(([*moved.values()], code.room(chosen)))
     count = code.repoint(layout, moved, functions, there.values())
     size = sum(map(code.size, chosen))
     return f"{len(chosen):,} code objects of {count:,} functions, {size / 1e6:.1f} MB"

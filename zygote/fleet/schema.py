@@ -189,7 +189,8 @@ class ZygoteTable(Table):
     )
     bake: Texts = key(
         "Stages of the bake to run, in their own order: warm, collect, trim, relocate, "
-        "immortalise, freeze, seal, collapse. Imports and audits always run. Fewer share less.",
+        "immortalise, freeze, seal, keep, collapse. Imports and audits always run. Fewer share "
+        "less.",
         default="all",
         example='["warm", "freeze"]',
     )

@@ -26,7 +26,17 @@ from zygote.fleet.words import BAKE_STAGES
 from zygote.inspect.lone import LoneZygote
 from zygote.sys import procfs
 
-_FIRST = ("freeze", "warm", "collect", "trim", "immortalise", "seal", "relocate", "collapse")
+_FIRST = (
+    "freeze",
+    "warm",
+    "collect",
+    "trim",
+    "immortalise",
+    "seal",
+    "relocate",
+    "keep",
+    "collapse",
+)
 NOTHING = "nothing"
 MB = 1024 / 1e6
 PATIENCE = 300.0
@@ -62,6 +72,8 @@ def call(entry):
 for number in range({rounds}):
     for entry in {entries!r}:
         call(entry)
+from zygote.memory import reshare
+reshare()
 async def main():
     os.close(os.open({mark!r}, os.O_CREAT | os.O_WRONLY))
     await asyncio.sleep(3600)

@@ -23,9 +23,10 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from zygote.inspect.layout import CLASSES, GC_HEAD, POOL, POOL_HEAD
+from zygote.inspect.layout import CLASSES, GC_HEAD, POOL, POOL_HEAD, VAR_SIZE
 from zygote.inspect.memory import Memory
 from zygote.inspect.objects import Decoder
+from zygote.sys import backed
 from zygote.sys.pagemap import PAGE, Mapping
 
 ARENA = 64 << 20
@@ -44,7 +45,7 @@ class Block(NamedTuple):
 
     Attributes:
         state: USED, FREE, or HEAD: the allocator's own.
-        of: `pymalloc`, `malloc` or `frames`.
+        of: `pymalloc`, `malloc`, `frames` or `code`.
     """
 
     begin: int
@@ -96,6 +97,8 @@ class Heap:
     def block(self, address: int) -> Block | None:
         """The block that an address lies in; None if it is on neither heap."""
         mapping = self.mapping(address)
+        if mapping is not None and mapping.path == backed.PATH:
+            return self._code(mapping, address)
         if mapping is None or not mapping.writable or (mapping.path and mapping.path[0] == "/"):
             return None
         if mapping.path == "[heap]" or not (mapping.begin % ARENA or mapping.path):
@@ -213,6 +216,24 @@ class Heap:
             if is_head and address < begin + size:
                 return Block(begin, begin + size, USED, "frames")
         return None
+
+    def _code(self, mapping: Mapping, address: int) -> Block | None:
+        """Code that the bake has put together: one object after the other."""
+        if mapping.begin not in self._rows:
+            starts, at = [mapping.begin], mapping.begin
+            while at < mapping.end:
+                kind = self._decoder.type_of(at)
+                if kind is None or kind.base != "code":
+                    break
+                size = kind.size + self._memory.word(at + VAR_SIZE) * kind.item
+                at += -(-size // 16) * 16
+                starts.append(at)
+            self._rows[mapping.begin] = (starts, [])
+        starts, _ = self._rows[mapping.begin]
+        number = bisect_right(starts, address)
+        if number == len(starts):
+            return Block(starts[-1], mapping.end, FREE, "code")
+        return Block(starts[number - 1], starts[number], USED, "code")
 
     def _mapped(self, mapping: Mapping, address: int) -> Block | None:
         """A block that malloc mapped by itself."""

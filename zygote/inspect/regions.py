@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from zygote.inspect import symbols
 from zygote.inspect.heap import ARENA
+from zygote.sys import backed
 from zygote.sys.pagemap import PAGE, Mapping
 
 HEAP, ARENAS, LIBRARY, STACKS, OTHER = "heap", "thread's heap", "library", "stack", "other"
@@ -92,6 +93,8 @@ def _region(mapping: Mapping, before: Mapping | None, bases: dict[str, int], sta
         return Region(HEAP, "heap (malloc)")
     if mapping.path == "[stack]":
         return Region(STACKS, "stack")
+    if mapping.path == backed.PATH:
+        return Region(HEAP, "code (moved)")
     if mapping.is_file:
         path = mapping.path
         return Region(LIBRARY, os.path.basename(path), path, bases[path])  # noqa: PTH119

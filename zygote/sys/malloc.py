@@ -62,18 +62,6 @@ def trim() -> bool:
     return True
 
 
-def take(size: int) -> int:
-    """A block that is never given back; its address.
-
-    Raises:
-        MemoryError: there is none.
-    """
-    address = _libc.malloc(size)
-    if not address:
-        raise MemoryError(f"malloc({size})")
-    return int(address)
-
-
 def fill() -> int:
     """Take every free chunk inside malloc's main heap, for good; 0 where libc is not glibc.
 
