@@ -69,7 +69,7 @@ def test_pipeline_stops_at_an_error() -> None:
 def test_pipeline_names_are_unique_and_the_heap_is_settled_last() -> None:
     names = [stage.name for stage in pipeline.STAGES]
     assert len(set(names)) == len(names)
-    assert names[-4:] == ["final audit", "seal", "keep", "collapse"]
+    assert names[-4:] == ["final audit", "keep", "seal", "collapse"]
 
 
 def test_selftest_agrees_with_the_version() -> None:

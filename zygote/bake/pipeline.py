@@ -1,13 +1,13 @@
 """The bake: from an empty interpreter to a floor that stays shared.
 
-    import → audit → warm → collect → trim → relocate → immortalise → freeze → audit → seal →
-    keep → collapse → ready
+    import → audit → warm → collect → trim → relocate → immortalise → freeze → audit → keep →
+    seal → collapse → ready
 
 The order matters. Code is moved with what it has learnt, so `relocate` comes after `warm`. Before
 the freeze the heap may still be walked and written; after it nothing may. `seal` comes when
 nobody makes or drops objects any more, so that no hole opens again: after the last audit, which
-makes and drops thousands. `keep` wants the state that code is in when all is done, and `collapse`
-comes when no page comes or goes.
+makes and drops thousands. `keep` wants what code has learnt by then, and leaves holes, too.
+`collapse` comes when no page comes or goes.
 
 What an exception that nobody foresaw does to the bake, stage by stage:
 
@@ -57,8 +57,8 @@ STAGES = (
     Stage("immortalise", immortalise.run, optional=True),
     Stage("freeze", freeze.run, optional=True),
     Stage("final audit", audit.run),
-    Stage("seal", seal.run, optional=True),
     Stage("keep", keep.run, optional=True),
+    Stage("seal", seal.run, optional=True),
     Stage("collapse", collapse.run, optional=True),
 )
 """All stages after "import", which is the fork server's own (`zygote.forkserver.preload`)."""

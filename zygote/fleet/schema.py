@@ -189,7 +189,7 @@ class ZygoteTable(Table):
     )
     bake: Texts = key(
         "Stages of the bake to run, in their own order: warm, collect, trim, relocate, "
-        "immortalise, freeze, seal, keep, collapse. Imports and audits always run. Fewer share "
+        "immortalise, freeze, keep, seal, collapse. Imports and audits always run. Fewer share "
         "less.",
         default="all",
         example='["warm", "freeze"]',

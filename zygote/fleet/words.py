@@ -28,7 +28,7 @@ AUDIT_RULES = (
 """The rules that `allow` can name: those of `zygote.audit` (a test holds the two equal)."""
 
 BAKE_STAGES = (
-    *("warm", "collect", "trim", "relocate", "immortalise", "freeze", "seal", "keep", "collapse"),
+    *("warm", "collect", "trim", "relocate", "immortalise", "freeze", "keep", "seal", "collapse"),
 )
 """The stages that `bake` can name: those of `zygote.bake` without import and audits (a test)."""
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from zygote.audit import atexits
-from zygote.bake import pipeline
+from zygote.bake import pipeline, seal
 from zygote.bake.stage import Bake, Stage
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import ZygoteSpec
@@ -224,6 +224,8 @@ def _bake(
     }
     _kept.extend((request, body, bake, report, inherited, owner))
     _tell_baked(link, report, began, inherited)
+    if any(stage["name"] == "seal" for stage in report["stages"]):
+        seal.again()
     return path
 
 

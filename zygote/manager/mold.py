@@ -17,7 +17,7 @@ from zygote.manager.freshness import Generation
 from zygote.manager.link import Link, LinkLostError
 from zygote.wire.messages import Packet
 
-STAGES = ("trim", "relocate", "immortalise", "freeze", "seal", "keep", "collapse")
+STAGES = ("trim", "relocate", "immortalise", "freeze", "keep", "seal", "collapse")
 PATIENCE = 20.0
 """Seconds that a worker may take to answer; it is given ten to become quiet."""
 
