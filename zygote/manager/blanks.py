@@ -26,7 +26,8 @@ from zygote.manager.policy import End
 from zygote.wire.messages import MAX_BLANKS, Kind, Packet
 
 if TYPE_CHECKING:
-    from zygote.manager.zygote import Shop, Zygote
+    from zygote.manager.shop import Shop
+    from zygote.manager.zygote import Zygote
 
 _SOON = 0.05
 """Seconds after a spawn, until which its worker has the machine to itself."""

@@ -7,14 +7,14 @@ pid and a pidfd come back, or why not. It is asked rarely, and one request at a 
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
 
 from zygote.fleet.model import ZygoteSpec
 from zygote.manager.freshness import Generation
-from zygote.manager.link import Link, LinkLostError
+from zygote.manager.link import Link
+from zygote.manager.requests import Requests
 from zygote.wire.messages import Packet
 
 STAGES = ("trim", "relocate", "immortalise", "freeze", "keep", "seal", "collapse")
@@ -39,7 +39,7 @@ class Mold:
         self.pid = 0
         self._loop = loop
         self._link: Link | None = None
-        self._open: dict[bytes, asyncio.Future[Packet]] = {}
+        self._requests = Requests(loop)
 
     @property
     def gone(self) -> bool:
@@ -50,7 +50,7 @@ class Mold:
         """A new channel: the worker's end, the caller's. One that was open is closed."""
         self.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._link = Link(self._loop, ours, self._received, self._lost)
+        self._link = Link(self._loop, ours, self._requests.answer, self._lost)
         return theirs.detach()
 
     def adapt(self, spec: ZygoteSpec) -> ZygoteSpec:
@@ -62,15 +62,13 @@ class Mold:
         self, packet: Packet, sent: Callable[[], None] | None = None
     ) -> asyncio.Future[Packet]:
         """Send a Branch; the future has the answer, or LinkLostError. Its fds stay open."""
-        future: asyncio.Future[Packet] = self._loop.create_future()
-        if self._link is None:
-            future.set_exception(LinkLostError("it has no channel"))
-            return future
-        self._open[packet.spawn_id] = future
+        future = self._requests.open(packet)
         try:
+            if self._link is None:
+                raise BrokenPipeError("it has no channel")
             self._link.send(packet, sent)
-        except OSError:
-            self._lost("it is closed")
+        except OSError as error:
+            self._lost(str(error))
         return future
 
     def close(self) -> None:
@@ -79,17 +77,6 @@ class Mold:
             self._link.close()
         self._lost("it was closed")
 
-    def _received(self, packet: Packet) -> None:
-        future = self._open.pop(packet.spawn_id, None)
-        if future and not future.done():
-            future.set_result(packet)
-        else:  # nobody waits any more: the clone finds its link closed, and ends
-            for descriptor in packet.fds:
-                os.close(descriptor)
-
     def _lost(self, reason: str) -> None:
         self._link = None
-        waiting, self._open = self._open, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(LinkLostError(reason))
+        self._requests.lose(reason)

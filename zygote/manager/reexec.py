@@ -192,7 +192,7 @@ def _unsettled(site: Site) -> str:
     if works.spawner.flying:
         return f"{works.spawner.flying} spawns are under way"
     serving = works.zygotes.serving()
-    if waiting := [zygote.spec.name for zygote in serving if zygote.waits]:
+    if waiting := [zygote.spec.name for zygote in serving if zygote.waiting]:
         return f"zygote '{waiting[0]}' has still to answer"
     kept = {zygote.child for zygote in serving}
     if [child for child in site.children.of_kind("zygote") if child not in kept]:

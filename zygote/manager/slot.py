@@ -22,7 +22,8 @@ from zygote.manager.children import Child
 from zygote.manager.faults import HINTS
 from zygote.manager.mold import Mold
 from zygote.manager.policy import End
-from zygote.manager.zygote import Shop, Zygote
+from zygote.manager.shop import Shop
+from zygote.manager.zygote import Zygote
 
 _RETRY_FIRST = 0.5
 _RETRY_MAX = 30.0

@@ -6,82 +6,26 @@ import asyncio
 import json
 import os
 import socket
-import uuid
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from zygote.errors import ZygoteError
 from zygote.fleet.model import ZygoteSpec
+from zygote.manager import branch
 from zygote.manager.blanks import Blank, Blanks
 from zygote.manager.children import Child
-from zygote.manager.freshness import Change, Generation
+from zygote.manager.freshness import Generation
 from zygote.manager.link import Link, LinkLostError
-from zygote.manager.mold import PATIENCE, Mold
+from zygote.manager.mold import Mold
 from zygote.manager.policy import End
 from zygote.manager.request import person
+from zygote.manager.requests import Requests
+from zygote.manager.shop import Shop
 from zygote.wire.messages import Kind, Packet
 
 HUNG_SECONDS = 30.0
 """A zygote answers in milliseconds. One that answers nobody for so long is stuck, or stopped."""
-
-
-class Shop(Protocol):
-    """What the zygotes need of the rest of the manager."""
-
-    loop: asyncio.AbstractEventLoop
-
-    def start_zygote(self, spec: ZygoteSpec, generation: int, link: int) -> Child:
-        """Exec a zygote process with this end of the link."""
-        ...
-
-    def start_alone(self, spec: ZygoteSpec, body: bytes, fds: tuple[int, ...]) -> int:
-        """Exec a worker that takes this body and these descriptors; its pid."""
-        ...
-
-    def open_log(self, spec: ZygoteSpec) -> int:
-        """A descriptor of its log, for appending; the caller's."""
-        ...
-
-    def take_branch(self, spec: ZygoteSpec, generation: int, pid: int, pidfd: int | None) -> Child:
-        """File a zygote process that another zygote made; owns the pidfd."""
-        ...
-
-    def take_blank(self, spec: ZygoteSpec, pid: int, pidfd: int | None) -> Child:
-        """File a blank that a zygote made; owns the pidfd."""
-        ...
-
-    def why_no_blanks(self) -> str:
-        """Why they would be of no use here, or ""."""
-        ...
-
-    def live_blanks(self) -> list[Child]:
-        """All blanks, those that were told to go as well."""
-        ...
-
-    def next_generation(self, name: str) -> int:
-        """A number that was never used for this zygote on this folder."""
-        ...
-
-    def kill(self, child: Child) -> None:
-        """SIGKILL for a zygote."""
-        ...
-
-    def keep_prints(self, of: Generation, prints: int, parent: Generation | None) -> None:
-        """Keep which files a generation was made of; the descriptor stays the caller's."""
-        ...
-
-    def look(self, of: Generation) -> Change | None:
-        """How the disk differs from what a generation was made of."""
-        ...
-
-    def log_path(self, name: str) -> str:
-        """Path of the log file of a zygote."""
-        ...
-
-    def tell(self, event: str, name: str, pid: int | None, detail: str) -> None:
-        """Emit an event about a zygote."""
-        ...
 
 
 class Zygote:
@@ -113,8 +57,7 @@ class Zygote:
         self.blanks = Blanks(shop, self)
         self._shop = shop
         self._last = ("start", "")
-        self._open: dict[bytes, asyncio.Future[Packet]] = {}
-        self._answers = 0
+        self._requests = Requests(shop.loop)
         self._patience: asyncio.TimerHandle | None = None
         ours = sock
         if ours is None:
@@ -137,7 +80,9 @@ class Zygote:
         with self._theirs as theirs:
             try:
                 if self.parent:
-                    self.child = await self._branch(self.parent, theirs.fileno())
+                    self.child = await branch.fork(
+                        self._shop, self.spec, self.generation, self.parent, theirs.fileno()
+                    )
                 else:
                     self.child = self._shop.start_zygote(
                         self.spec, self.generation, theirs.fileno()
@@ -150,36 +95,6 @@ class Zygote:
                 raise
         self.child.ended.add_done_callback(self._ended)
 
-    async def _branch(self, parent: Zygote | Mold, link: int) -> Child:
-        """A clone of the parent. One whose answer is lost finds its link closed, and ends."""
-        patience = PATIENCE if isinstance(parent, Mold) else None  # a zygote's is watched
-        log = self._shop.open_log(self.spec)
-        try:
-            async with asyncio.timeout(patience):
-                packet = Packet(Kind.BRANCH, uuid.uuid4().bytes, fds=(link, log))
-                answer = await parent.request(packet)
-        except LinkLostError:
-            raise self._no_branch("its parent ended") from None
-        except TimeoutError:
-            why = f"no answer within {PATIENCE:g} s"
-            raise self._no_branch(why, hint="does it call zygote.mold.offer()?") from None
-        finally:
-            os.close(log)
-        if answer.kind is Kind.SPAWN_FAILED:
-            parts = json.loads(answer.body)
-            why = parts.get("detail") or os.strerror(parts["errno"])
-            raise self._no_branch(why, parts["errno"], parts["hint"])
-        pidfd = answer.fds[0] if answer.fds else None
-        return self._shop.take_branch(self.spec, self.generation, answer.pid, pidfd)
-
-    def _no_branch(self, why: str, errno: int = 0, hint: str = "") -> ZygoteError:
-        parent = self.parent
-        source = f"worker '{parent.name}'" if isinstance(parent, Mold) else f"'{self.spec.parent}'"
-        return ZygoteError(
-            f"cannot fork zygote '{self.spec.name}' from {source}: {why}",
-            code="zygote-start", step="branch", errno=errno, hint=hint, place=self.spec.place,
-        )  # fmt: skip
-
     @property
     def pid(self) -> int:
         """Of the zygote process."""
@@ -189,11 +104,6 @@ class Zygote:
     def identity(self) -> Generation:
         """Its name, and the number of its generation."""
         return self.spec.name, self.generation
-
-    @property
-    def waits(self) -> bool:
-        """A request is open: it has still to answer."""
-        return bool(self._open)
 
     @property
     def link(self) -> int:
@@ -213,7 +123,7 @@ class Zygote:
     @property
     def waiting(self) -> bool:
         """Somebody waits for an answer."""
-        return bool(self._open)
+        return len(self._requests) > 0
 
     @property
     def spawn_path(self) -> str:
@@ -263,14 +173,13 @@ class Zygote:
         self, packet: Packet, sent: Callable[[], None] | None = None
     ) -> asyncio.Future[Packet]:
         """Send a Spawn; the future has the answer, or LinkLostError. Pass fds that stay open."""
-        future: asyncio.Future[Packet] = self._shop.loop.create_future()
-        self._open[packet.spawn_id] = future
+        future = self._requests.open(packet)
         if self._patience is None:
             self._wait_patiently()
         try:
             self._link.send(packet, sent)
         except OSError:
-            del self._open[packet.spawn_id]
+            self._requests.forget(packet)
             future.set_exception(LinkLostError())
         return future
 
@@ -290,7 +199,7 @@ class Zygote:
 
     def withdraw(self, packet: Packet) -> bool:
         """Take back a Spawn that was not sent yet."""
-        self._open.pop(packet.spawn_id, None)
+        self._requests.forget(packet)
         return self._link.withdraw(packet)
 
     def close(self) -> None:
@@ -329,25 +238,20 @@ class Zygote:
             # It ends by itself, once it has written its traceback to its log.
             self._fail_bake(error, kill_after=1.0)
         elif packet.kind in (Kind.SPAWNED, Kind.SPAWN_FAILED, Kind.PARKED):
-            self._answers += 1
-            future = self._open.pop(packet.spawn_id, None)
-            if future and not future.done():
-                future.set_result(packet)
-            else:  # nobody waits any more: the child finds its report closed and ends
-                for descriptor in packet.fds:
-                    os.close(descriptor)
+            self._requests.answer(packet)
 
     def _wait_patiently(self) -> None:
         """While requests are open there must be an answer, to any of them, now and then."""
-        answers = self._answers
+        answers = self._requests.answered
 
         def look() -> None:
             self._patience = None
-            if self._open and self._answers == answers:
-                detail = f"no answer for {HUNG_SECONDS:g}s, {len(self._open)} spawns wait; killed"
+            waiting = len(self._requests)
+            if waiting and self._requests.answered == answers:
+                detail = f"no answer for {HUNG_SECONDS:g}s, {waiting} spawns wait; killed"
                 self._shop.tell("zygote-hung", self.spec.name, self.pid, detail)
                 self.kill()
-            elif self._open:
+            elif waiting:
                 self._wait_patiently()
 
         self._patience = self._shop.loop.call_later(HUNG_SECONDS, look)
@@ -358,10 +262,7 @@ class Zygote:
         if self._patience:
             self._patience.cancel()
             self._patience = None
-        waiting, self._open = self._open, {}
-        for future in waiting.values():
-            if not future.done():
-                future.set_exception(LinkLostError(reason))
+        self._requests.lose(reason)
         # A zygote that closed its link, or talks nonsense, is of no use alive.
         if self.child and not self.child.ended.done() and reason != "closed by the manager":
             self._shop.loop.call_later(1.0, self._kill_if_there)

@@ -11,8 +11,9 @@ from zygote.errors import ZygoteError
 from zygote.fleet.model import ZygoteSpec
 from zygote.manager.alone import Alone
 from zygote.manager.children import Child
+from zygote.manager.shop import Shop
 from zygote.manager.slot import END_TIMEOUT, Slot
-from zygote.manager.zygote import Shop, Zygote
+from zygote.manager.zygote import Zygote
 
 
 class Zygotes:
