@@ -19,15 +19,10 @@ from asyncvarlink.serviceinterface import VarlinkServiceInterface
 from zygote import __version__
 from zygote.manager import insiders
 from zygote.manager.caller import App, Caller
-from zygote.manager.connection import (
-    FDS_MAX,
-    MESSAGE_MAX,
-    STRANGER_MESSAGE_MAX,
-    BoundTransport,
-    Connection,
-)
+from zygote.manager.connection import MESSAGE_MAX, STRANGER_MESSAGE_MAX, Connection
 from zygote.manager.hangups import Hangups
 from zygote.manager.peers import Peer, Peers, read_peer
+from zygote.manager.transport import FDS_MAX, BoundTransport
 
 CONNECTIONS_MAX = 256
 SEND_TIMEOUT = 60.0
