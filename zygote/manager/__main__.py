@@ -28,7 +28,8 @@ from pathlib import Path
 
 from zygote.errors import Exit
 from zygote.manager import handover
-from zygote.manager.app import App, Options
+from zygote.manager.app import App
+from zygote.manager.options import Options
 
 _SPAWN_PATHS = ("auto", "clone3", "clone", "fork")
 _LOGS = ("file", "journal")

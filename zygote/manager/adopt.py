@@ -10,6 +10,7 @@ import asyncio
 import os
 
 from zygote.fleet.model import worker_from_json
+from zygote.manager import takeover
 from zygote.manager.children import Child, Children
 from zygote.manager.parts import Parts
 from zygote.manager.recycle import find_left
@@ -59,7 +60,7 @@ def _adopt(
         worker = workers.add(now or spec)
     if left := find_left(each.record, each.name, each.pid, parts):
         worker = worker or workers.add(now or spec)
-        worker.adopt_retiring(left)
+        takeover.adopt_retiring(worker, left)
     if worker is None:
         parts.state.forget(each.name)
     elif each.pidfd >= 0:
@@ -69,7 +70,7 @@ def _adopt(
         leaf = parts.leaves.adopt(each.pid, "worker", each.name, spec)
         ended = asyncio.get_running_loop().create_future()
         child = Child(each.pid, each.pidfd, "worker", each.name, ended, leaf, ours=False)
-        worker.adopt(children.add(child), each.started_at, each.record)
+        takeover.adopt(worker, parts, children.add(child), each.started_at, each.record)
         adoption.adopted.append(worker)
         if now is None:
             adoption.removed.append(worker)
@@ -77,7 +78,7 @@ def _adopt(
         if not each.record.get("failed"):
             adoption.resting.add(each.name)
     elif each.pid:
-        worker.lost(each.record)
+        takeover.lost(worker, parts, each.record)
         if not worker.unit.wanted and each.record.get("boot_id") == parts.state.boot_id:
             adoption.resting.add(each.name)  # its policy says so; after a boot all start anew
     else:

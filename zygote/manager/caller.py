@@ -1,4 +1,4 @@
-"""The methods of io.zygote.Manager, each passed on to the manager's `App`."""
+"""The methods of io.zygote.Manager, each passed on to the manager's `Methods`."""
 
 # No `from __future__ import annotations`: asyncvarlink reads the live annotations.
 

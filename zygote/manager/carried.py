@@ -18,7 +18,7 @@ from zygote import __version__
 from zygote.control.interface import ReexecReport
 from zygote.errors import ZygoteError
 from zygote.fleet.model import WorkerSpec, worker_from_json, worker_to_json, zygote_from_json
-from zygote.manager import plain
+from zygote.manager import plain, takeover
 from zygote.manager.children import Child, Children
 from zygote.manager.leaf import Leaf
 from zygote.manager.reaper import Reaper
@@ -211,7 +211,7 @@ def _leave_worker(worker: Worker) -> Data:
     unit, retiring = worker.unit, worker.retiring
     said = unit.state is State.READY and unit.spec.type == "notify"
     return {
-        "record": worker.record(said),
+        "record": worker.record.content(said),
         "pending": worker_to_json(worker.pending) if worker.pending else None,
         "unit": plain.attributes(unit, UNIT),
         "policy": plain.attributes(unit.policy, POLICY),
@@ -259,4 +259,4 @@ def _arrive_worker(data: Data, works: Works, children: Children) -> None:
         retiring.spec = worker_from_json(left["spec"]) if left["spec"] else None
         if left["ending"]:
             retiring.resume(spec.stop_grace)
-    worker.resume(child, retiring, data["record"])
+    takeover.resume(worker, child, retiring, data["record"])

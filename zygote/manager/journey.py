@@ -63,12 +63,12 @@ class Journey:
         self._tell("moving", worker.name, turn + way)
         began = self._parts.loop.time()
         passage = Passage(slot.following if slot else None, holds=self.how is How.BESIDE)
-        worker.move(passage)
+        worker.succession.move(passage)
         if await self._arrives(passage):
             if target and worker.generation != target.generation:
                 raise MoveError(f"'{worker.name}' is no copy of {number(target)}: that has ended")
             private = self._check_private()
-            worker.release()
+            worker.succession.release()
             while worker.retiring:
                 await worker.change()
             size = f", {spell_bytes(private)} private" if private is not None else ""
@@ -93,7 +93,7 @@ class Journey:
             return True
         new = unit.spec
         if worker.retiring and not worker.retiring.ending:
-            worker.abandon("the reload was taken back")
+            worker.succession.abandon("the reload was taken back")
             while worker.retiring:
                 await worker.change()
         elif worker.generation != self._generation or unit.state is not State.READY:
@@ -104,7 +104,7 @@ class Journey:
                     worker.pending = self._spec
                 room = weigh.read_room(self._fleet.memory_reserve)
                 holds = unit.spec.overlap and weigh.need(worker) <= room
-                worker.move(Passage(None, holds=holds))
+                worker.succession.move(Passage(None, holds=holds))
         if not await self._is_back(unit.failures):
             return False
         if new is not self._spec and not worker.pending:
@@ -150,7 +150,7 @@ class Journey:
             if unit.failures > failures or unit.state not in LIVE or worker.needs.blocked:
                 return unit.dismissed
             if unit.state is State.READY:
-                worker.release()
+                worker.succession.release()
             await worker.change()
         return True
 

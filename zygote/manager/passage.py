@@ -15,7 +15,7 @@ class Passage:
 
     Attributes:
         zygote: what its next process is a copy of, while that serves; None: whichever serves.
-        holds: its predecessor stays until `Worker.release`, however well the successor does.
+        holds: its predecessor stays until `Succession.release`, however well the successor does.
         reason: why the predecessor is what runs again; "" as long as it is not.
     """
 

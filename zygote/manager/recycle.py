@@ -53,7 +53,7 @@ async def keep(workers: Callable[[], list[Worker]], parts: Parts) -> None:
             and worker.budget.due <= now
         ]
         for worker in heapq.nsmallest(LOOKS, due, key=lambda worker: worker.budget.due):
-            worker.weigh()
+            worker.succession.weigh()
 
 
 def look(budget: Budget, worker: Worker, child: Child, now: float) -> Verdict:

@@ -14,6 +14,7 @@ from zygote.errors import Exit, ZygoteError, errno_name
 from zygote.fleet.model import Fleet, WorkerSpec, instantiate
 from zygote.manager.parts import Parts
 from zygote.manager.unit import LIVE, State
+from zygote.manager.views import result_of
 from zygote.manager.worker import Worker
 from zygote.sys.room import read_bounds, shortage
 
@@ -167,16 +168,16 @@ class Workers:
             try:
                 alive = worker.signal(number)
             except OSError as error:
-                sent.append(worker.result(False, f"cannot signal '{worker.name}': "
+                sent.append(result_of(worker, False, f"cannot signal '{worker.name}': "
                             f"{error.strerror} ({errno_name(error.errno or 0)})",
                             "it runs as another user, and the manager is not root",
                             "not-allowed"))  # fmt: skip
                 continue
             if alive:
-                sent.append(worker.result(True))
+                sent.append(result_of(worker, True))
             else:
                 state = worker.unit.state
-                sent.append(worker.result(False, f"'{worker.name}' does not run: it is {state}",
+                sent.append(result_of(worker, False, f"'{worker.name}' does not run: it is {state}",
                             f"start it: zygotectl spawn {worker.name}", "not-running"))  # fmt: skip
         return sent + results
 
@@ -209,19 +210,19 @@ class Workers:
             async with asyncio.timeout(timeout):
                 while True:
                     if unit.failures > failures:
-                        return worker.result(False)
+                        return result_of(worker, False)
                     if unit.state in enough or (wait == "no" and unit.state in LIVE):
-                        return worker.result(True)
+                        return result_of(worker, True)
                     if unit.state not in LIVE:
                         # One that did its work and ended before we looked has not failed.
-                        return worker.result(not unit.error and unit.last_end is not None)
+                        return result_of(worker, not unit.error and unit.last_end is not None)
                     if why := worker.needs.blocked:
-                        return worker.result(False, why.message, why.hint, why.code)
+                        return result_of(worker, False, why.message, why.hint, why.code)
                     await worker.change()
         except TimeoutError:
             what = unit.status or f"it is {unit.state}"
             error = f"'{worker.name}' is not {wait} within {timeout:g} s: {what}"
-            return worker.result(False, error, "it goes on; see zygotectl status", "timeout")
+            return result_of(worker, False, error, "it goes on; see zygotectl status", "timeout")
 
     async def _stopped(self, worker: Worker, timeout: float | None) -> Result:
         worker.stop()
@@ -232,12 +233,12 @@ class Workers:
                 while unit.state in LIVE or worker.retiring:
                     if unit.wanted:
                         error = f"'{worker.name}' was started again by another command meanwhile"
-                        return worker.result(False, error, "", "started-again")
+                        return result_of(worker, False, error, "", "started-again")
                     await worker.change()
         except TimeoutError:
             error = f"'{worker.name}' is not gone within {limit:g} s"
-            return worker.result(False, error, "it is being killed at stop_grace", "timeout")
-        return worker.result(True)
+            return result_of(worker, False, error, "it is being killed at stop_grace", "timeout")
+        return result_of(worker, True)
 
     def _with_needs(self, workers: list[Worker]) -> list[Worker]:
         """These and what they come after, needs first."""

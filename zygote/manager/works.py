@@ -197,13 +197,13 @@ class Works:
 
     def _heard(self, child: Child, message: dict[str, str], fds: list[int]) -> None:
         worker = self.workers.find(child.name)
-        if worker and worker.is_current(child):
+        if worker and worker.words.are_of(child):
             if not OF_SOCKETS.isdisjoint(message):
-                worker.heard_sockets(message, fds)
+                worker.words.heard_sockets(message, fds)
                 # Many of these must not take the place of what is kept until the worker is up.
                 message = {key: message[key] for key in message.keys() - OF_SOCKETS}
             if message:
-                worker.heard(message)
+                worker.words.heard(message)
 
 
 def _chance() -> float:
