@@ -8,7 +8,7 @@ go out, past tense comes back:
     zygote -> manager   Baked       body: the bake's report (stages, modules, python, spawn path);
                                     fd: a memfd, which files it was made of (`forkserver.prints`)
     zygote -> manager   BakeFailed  body: ZygoteError.as_dict() + {"traceback": str}; it then exits
-    manager -> zygote   Spawn       body: a `SpawnRequest` as JSON, which only the CHILD parses
+    manager -> zygote   Spawn       body: JSON, see below, which only the CHILD parses
     manager -> zygote   Branch      no body; fds: a link, a log: the clone becomes a zygote on them
     manager -> zygote   Blank       body: their title; fds: sockets, on which as many clones wait
     zygote -> manager   Parked      body: {"pids", "errno", "hint"}; fds: their pidfds, or none
@@ -75,7 +75,8 @@ class Packet:
 
 
 # What a Spawn's body holds (JSON keys), all resolved by the manager so that the child looks
-# nothing up:
+# nothing up. `worker`, `run`, `env` and `cwd` must be there; what is left out of the others is as
+# `zygote.child.request` says: that part of the process stays as the zygote has it.
 #   worker: str                    name, for messages and the title
 #   run: {"kind", "target"}        module | function | file | command (python -c)
 #   args: [str]                    argv[1:]
