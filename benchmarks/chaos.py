@@ -33,18 +33,18 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.support import chaos_blows, chaos_hog, chaos_watch
+from benchmarks.support import chaos_blows
 from benchmarks.support.chaos_blows import Blow, Dealer
+from benchmarks.support.chaos_ground import BAKE_SECONDS, find_ground, fleet_text, keep, small_disk
+from benchmarks.support.chaos_keeper import Keeper, python
 from benchmarks.support.chaos_report import (
     WHERE,
     Diary,
@@ -55,27 +55,23 @@ from benchmarks.support.chaos_report import (
     report,
     show,
 )
-from benchmarks.support.chaos_watch import Keeper, Watch, count_fds
-from decnet.db.engine import Database
+from benchmarks.support.chaos_watch import Watch
+from benchmarks.support.figures import count_fds
+from decnet.load.audit import audited
 from decnet.load.crowd import Tally, Target, plan, send
 from decnet.load.fleet import targets
-from decnet.load.outcome import Watcher, last_log_id, read_stored, settled
-from decnet.run.__main__ import FLEET, surroundings
+from decnet.load.outcome import read_stored
+from decnet.run.__main__ import surroundings
 from decnet.run.prepare import prepare
 from decnet.run.variables import variables
 from decnet.settings import Settings
-from zygote.sys.cgroupfs import Group, group_of
 
-DISK_MB = 256
-WANTED = ("memory", "pids", "cpu")
 ENDING = asyncio.Event()
 """Deal no more blows."""
 OPEN_MOST = 10
 """Processes that may be down at once before the next blow waits."""
 CROWD_SECONDS = 60.0
 SETTLE_SECONDS = 180.0
-BAKE_SECONDS = 600.0
-"""More, for whole bakes: of three zygotes, one after the other, on a machine that is busy."""
 
 
 def say(line: str) -> None:
@@ -92,7 +88,7 @@ async def chaos(given: argparse.Namespace, disk: Path | None) -> dict[str, Any]:
     fleet = settings.state_dir.parent / "fleet.toml"
     ground = find_ground()
     fleet.write_text(fleet_text(given.quick_bake, hog=ground is not None))
-    argv = [*chaos_watch.python(), "--fleet", str(fleet), "--runtime-dir", str(runtime)]
+    argv = [*python(), "--fleet", str(fleet), "--runtime-dir", str(runtime)]
     keeper = Keeper(argv, dict(os.environ), runtime.parent / "manager.log", ground)
     say("starting the fleet …")
     keeper.start()
@@ -123,14 +119,10 @@ async def strike(
     blows = chaos_blows.plan(given.seed, given.kills, names_of(watch), faults)
     fds = {name: count_fds(w.pid or 0) for name, w in watch.workers.items()}
     fds["manager"] = count_fds(watch.keeper.pid)
-    database = Database(settings.db_url)
-    await database.open()
     stopped, began = asyncio.Event(), time.monotonic()
     if given.minutes:
         asyncio.get_running_loop().call_later(given.minutes * 60, ENDING.set)
-    watcher = Watcher(settings, await last_log_id(database))
-    following = asyncio.create_task(watcher.follow())
-    try:
+    async with audited(settings) as audit:
         found = await targets(watch.socket, settings)
         crowd = asyncio.create_task(visit(found, settings.decoy_host, given, stopped))
         dealer = Dealer(watch, settings.db_file, disk)
@@ -142,13 +134,9 @@ async def strike(
         say(f"{len(watch.hits)} kills in {took:.0f} s; waiting until all is well …")
         with contextlib.suppress(TimeoutError):
             await until(lambda: watch.settled, "not everybody is back", patience(given))
-        outcome = await settled(database, tally, watcher, SETTLE_SECONDS)
-        lost = lost_deeds(tally, set((await read_stored(database)).marks), diary)
+        outcome = await audit.settled(tally, SETTLE_SECONDS)
+        lost = lost_deeds(tally, set((await read_stored(audit.database)).marks), diary)
         await asyncio.sleep(2)
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        await database.close()
     left = leaked(watch, fds)
     ghosts = watch.ghosts()
     watch.ending = True
@@ -239,56 +227,6 @@ def hungry(watch: Watch) -> bool:
     return hog is not None and hog.limits_enforced
 
 
-def fleet_text(quick_bake: bool, hog: bool) -> str:
-    """The shipped fleet, which never gives up on a worker."""
-    text = FLEET.read_text().replace("[defaults]\n", "[defaults]\nstart_limit = 0\n")
-    for name in ("floor", "decoy", "packet"):
-        table = f"[zygote.{name}]\n"
-        more = 'bake = ["freeze"]\n' if quick_bake else f'bake_timeout = "{BAKE_SECONDS:g}s"\n'
-        text = text.replace(table, table + more)
-    return text + HOG_TABLE.format(Path(chaos_hog.__file__)) if hog else text
-
-
-HOG_TABLE = """
-[worker.hog]
-run = "{}"
-type = "notify"
-memory_max = "48M"
-max_private = "infinity"
-"""
-
-
-def find_ground() -> Path | None:
-    """Our own cgroup, if it is v2 and ours; emptied of us, so that it can give limits."""
-    ours = group_of("self")
-    if ours is None or not ours.controllers() >= set(WANTED) or not ours.is_delegated():
-        return None
-    home = Group(ours.path / "chaos-home")
-    home.path.mkdir(exist_ok=True)
-    for pid in ours.pids():
-        home.take_in(pid)
-    for name in WANTED:
-        ours.give(name)
-    return ours.path
-
-
-@contextlib.contextmanager
-def small_disk() -> Iterator[Path | None]:
-    """A file system of `DISK_MB` in memory, or None where it cannot be mounted."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        disk = Path(folder)
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m,mode=0700", "chaos", folder]
-        if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
-            yield None
-            return
-        try:
-            yield disk
-        finally:
-            subprocess.run(["umount", "-l", folder], check=False)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -315,19 +253,6 @@ def main() -> int:
                 keep(given.keep)
     print(json.dumps(result)) if given.json else show(result)
     return 0 if ok(result) else 1
-
-
-def keep(goal: Path) -> None:
-    """What one wants to look at afterwards."""
-    import shutil
-
-    goal.mkdir(parents=True, exist_ok=True)
-    for name in ("ZYGOTE_RUNTIME_DIR", "DECNET_STATE_DIR"):
-        source = Path(os.environ[name])
-        ignore = shutil.ignore_patterns("*.sock", "*.lock", "ballast", "credentials")
-        shutil.copytree(source, goal / source.name, ignore=ignore, dirs_exist_ok=True)
-    log = Path(os.environ["ZYGOTE_RUNTIME_DIR"]).parent / "manager.log"
-    shutil.copy(log, goal / log.name)
 
 
 if __name__ == "__main__":

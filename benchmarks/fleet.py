@@ -35,10 +35,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.support.about import about
-from decnet.db.engine import Database
+from decnet.load.audit import audited
 from decnet.load.crowd import Target, plan, send
 from decnet.load.fleet import targets
-from decnet.load.outcome import Watcher, settled
 from decnet.run.__main__ import FLEET, all_ready, arguments, surroundings
 from decnet.run.manager import running
 from decnet.run.prepare import prepare
@@ -217,19 +216,16 @@ async def measure(mode: str, given: argparse.Namespace, folder: Path) -> dict[st
         took = time.monotonic() - began
         await asyncio.sleep(SETTLE_SECONDS)
         idle = sums(pids(), before)
-        database = Database(settings.db_url)
-        await database.open()
-        watcher = Watcher(settings, 0)
         series: list[list[float]] = []
-        following = asyncio.gather(watcher.follow(), sample(pids, before, series))
-        try:
-            steps = plan(found, given.seconds, given.rate, given.seed)
-            tally = await send(steps, settings.decoy_host, asyncio.Event())
-            outcome = await settled(database, tally, watcher)
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            await database.close()
+        async with audited(settings) as audit:
+            sampling = asyncio.create_task(sample(pids, before, series))
+            try:
+                steps = plan(found, given.seconds, given.rate, given.seed)
+                tally = await send(steps, settings.decoy_host, asyncio.Event())
+                outcome = await audit.settled(tally)
+            finally:
+                sampling.cancel()
+                await asyncio.gather(sampling, return_exceptions=True)
         worked = sums(pids(), before)
     return {
         "mode": mode,

@@ -32,10 +32,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from decnet.db.engine import Database
+from decnet.load.audit import audited
 from decnet.load.crowd import Tally, plan, send
 from decnet.load.fleet import targets
-from decnet.load.outcome import Watcher, last_log_id, settled
 from decnet.run.__main__ import FLEET, all_ready, surroundings
 from decnet.run.manager import Manager, running
 from decnet.run.prepare import prepare
@@ -68,22 +67,14 @@ async def load(given: argparse.Namespace) -> dict[str, Any]:
 
 async def visit(manager: Manager, settings: Settings, given: argparse.Namespace) -> dict[str, Any]:
     """The crowd, on a fleet that is ready."""
-    database = Database(settings.db_url)
-    await database.open()
-    try:
-        watcher = Watcher(settings, await last_log_id(database))
-        following = asyncio.create_task(watcher.follow())
+    async with audited(settings) as audit:
         steps = plan(await targets(manager.socket, settings), given.seconds, given.rate, given.seed)
         say(f"{len(steps)} deeds of {len({s.source for s in steps})} attackers …")
         began = time.monotonic()
         tally = await send(steps, settings.decoy_host, asyncio.Event(), progress(len(steps)))
         took = time.monotonic() - began
         say("waiting until the counts agree …")
-        outcome = await settled(database, tally, watcher)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-    finally:
-        await database.close()
+        outcome = await audit.settled(tally)
     for why in list(tally.failed.values())[:5]:
         say(f"unanswered: {why}")
     workers = await (await manager.client()).workers()

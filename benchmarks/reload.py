@@ -39,7 +39,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.support.about import about
-from benchmarks.support.chaos_watch import count_fds
+from benchmarks.support.figures import count_fds
 from decnet.run.manager import running
 from zygote.client.api import Client
 from zygote.sys import procfs

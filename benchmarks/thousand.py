@@ -30,7 +30,6 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -43,7 +42,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import asyncssh
 
 from benchmarks.support.about import about
-from benchmarks.support.chaos_watch import count_fds
+from benchmarks.support.figures import (
+    best,
+    count_fds,
+    footprint,
+    idle_percent,
+    leaked,
+    steady,
+)
 from decnet.decoys.catalogue import worker_name
 from decnet.load import deeds
 from decnet.run.manager import Manager, running
@@ -77,7 +83,6 @@ args = ["%i"]
 after = ["bus"]
 autostart = false
 """
-IDLE_SECONDS = 20.0
 VISITS_AT_ONCE = 16
 GOALS = {
     "memavailable_mb": 1500.0, "start_s": 20.0, "down_s": 10.0, "ps_s": 1.0,
@@ -89,23 +94,6 @@ GOALS = {
 def say(line: str) -> None:
     """Progress, for people."""
     print(f"thousand.py: {line}", file=sys.stderr, flush=True)
-
-
-def meminfo(name: str) -> float:
-    """A line of /proc/meminfo, in MB of 10^6 bytes."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise LookupError(name)
-
-
-def steady(name: str) -> float:
-    """The median of five looks in a second: others breathe, too."""
-    looks = []
-    for _ in range(5):
-        looks.append(meminfo(name))
-        time.sleep(0.2)
-    return sorted(looks)[2]
 
 
 def decoys(count: int) -> list[str]:
@@ -256,29 +244,6 @@ async def look(
     }  # fmt: skip
 
 
-async def idle_percent(pid: int) -> float:
-    """CPU of the manager while nobody asks anything."""
-    await asyncio.sleep(3)
-    first = procfs.read_stat(pid)
-    await asyncio.sleep(IDLE_SECONDS)
-    second = procfs.read_stat(pid)
-    assert first and second
-    return round((second.cpu - first.cpu) / IDLE_SECONDS * 100, 2)
-
-
-def best(runtime: Path, name: str, *words: str) -> dict[str, float]:
-    """Seconds of a command, and of its CPU time, the best of three."""
-    argv = [str(Path(sys.executable).with_name("zygotectl")), "--runtime-dir", str(runtime), *words]
-    walls, cpus = [], []
-    for _ in range(3):
-        began, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-        now = resource.getrusage(resource.RUSAGE_CHILDREN)
-        walls.append(time.monotonic() - began)
-        cpus.append(now.ru_utime - used.ru_utime + now.ru_stime - used.ru_stime)
-    return {f"{name}_s": round(min(walls), 2), f"{name}_cpu_s": round(min(cpus), 2)}
-
-
 async def down(manager: Manager, runtime: Path) -> float:
     """`zygotectl down`: seconds until the manager is gone."""
     began = time.monotonic()
@@ -287,22 +252,6 @@ async def down(manager: Manager, runtime: Path) -> float:
     await process.wait()
     await manager.process.wait()
     return round(time.monotonic() - began, 2)
-
-
-def footprint(manager: Manager, runtime: Path) -> dict[str, int]:
-    """What could leak, counted."""
-    pid = manager.process.pid
-    return {
-        "descriptors of the manager": count_fds(pid),
-        "children of the manager": len(procfs.read_children(pid) or ()),
-        "state files": len(list((runtime / "state").iterdir())),
-    }
-
-
-def leaked(before: dict[str, int], now: dict[str, int]) -> list[str]:
-    """Of what there is more than at first."""
-    return [f"{name}: {before[name]} at first, {now[name]} now"
-            for name in before if now[name] > before[name]]  # fmt: skip
 
 
 def missed(result: dict[str, Any]) -> list[str]:

@@ -19,7 +19,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.support.chaos_watch import Process, Watch, count_fds
+from benchmarks.support.chaos_watch import Process, Watch
+from benchmarks.support.figures import count_fds
 from decnet.decoys.spool import RETRY_SECONDS
 
 SHARES = {"manager": 0.025, "zygote": 0.045, "bus": 0.08, "worker": 0.42, "decoy": 0.43}

@@ -9,7 +9,8 @@ from typing import Any
 
 from benchmarks.support import chaos_blows
 from benchmarks.support.about import about
-from benchmarks.support.chaos_watch import Watch, count_fds
+from benchmarks.support.chaos_watch import Watch
+from benchmarks.support.figures import count_fds
 from decnet.load.crowd import Tally
 from decnet.load.outcome import Outcome
 

@@ -1,4 +1,4 @@
-"""The fleet as chaos sees it: a manager that is started again, and everybody's life and death.
+"""The fleet as chaos sees it: everybody's life and death.
 
 Two witnesses that do not depend on each other: a pidfd of our own on each process (who died, and
 when, also while there is no manager), and the manager's word (who is ready again). This program is
@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.support.chaos_keeper import Keeper
 from zygote.client.api import Client
 from zygote.control.interface import WorkerState
 from zygote.errors import ZygoteError
 from zygote.sys import prctl, procfs
 
 POLL_SECONDS = 0.1
-SETTLED_STATES = ("ready", "failed")
 
 
 @dataclass(eq=False)
@@ -55,101 +50,6 @@ class Hit:
     at: float
     busy: tuple[str, ...]
     recovered: float | None = None
-
-
-@dataclass
-class Keeper:
-    """Starts the manager, and starts it again whenever it ends, as systemd would.
-
-    Args:
-        argv, env: of the manager.
-        log: its output goes there.
-        ground: a delegated cgroup that gives its controllers; each manager starts in a fresh group
-            below it, as a unit's does. None: in ours.
-    """
-
-    argv: list[str]
-    env: dict[str, str]
-    log: Path
-    ground: Path | None = None
-    process: subprocess.Popen[bytes] | None = None
-    starts: int = 0
-    exits: list[int] = field(default_factory=list)
-    _stopping: bool = False
-
-    def start(self) -> None:
-        """A manager, now."""
-        ready, theirs = os.pipe()
-        with open(self.log, "ab") as output:
-            self.process = subprocess.Popen(
-                [*self._prefix(), *self.argv, "--ready-fd", str(theirs)],
-                env=self.env, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                pass_fds=(theirs,), process_group=0,
-            )  # fmt: skip
-        os.close(theirs)
-        self.starts += 1
-        self._ready = ready
-        os.set_blocking(ready, False)
-        loop = asyncio.get_running_loop()
-        pidfd = os.pidfd_open(self.process.pid)
-
-        def ended() -> None:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-            os.close(ready)
-            assert self.process
-            self.exits.append(self.process.wait())
-            if not self._stopping:
-                self.start()
-
-        loop.add_reader(pidfd, ended)
-
-    def _prefix(self) -> list[str]:
-        if self.ground is None:
-            return []
-        group = self.ground / f"chaos-{self.starts + 1}"
-        group.mkdir()
-        return ["/bin/sh", "-c", f'echo 0 >{group}/cgroup.procs && exec "$@"', "sh"]
-
-    def recycled(self) -> set[int]:
-        """Pids of workers that managers replaced because of their private memory."""
-        found = re.findall(r"\bpid=(\d+) event=recycling\b", self.log.read_text(errors="replace"))
-        return {int(pid) for pid in found}
-
-    @property
-    def pid(self) -> int:
-        """Of the manager that is, or that is about to be reaped."""
-        assert self.process
-        return self.process.pid
-
-    async def stop(self, seconds: float = 60.0) -> bool:
-        """SIGTERM; whether it ended by itself in time."""
-        assert self.process
-        self._stopping = True
-        self.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + seconds
-        while self.process.returncode is None and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
-        if self.process.returncode is not None:
-            return True
-        self.process.kill()
-        return False
-
-    async def answer(self) -> dict[str, object]:
-        """What the first manager wrote to its --ready-fd.
-
-        Raises:
-            ZygoteError: it refused to start.
-        """
-        said = b""
-        while not said.endswith(b"\n"):
-            with contextlib.suppress(BlockingIOError):
-                said += os.read(self._ready, 65536)
-            if self.exits:
-                raise ZygoteError("the manager did not start", hint=f"see {self.log}")
-            await asyncio.sleep(0.05)
-        found: dict[str, object] = json.loads(said)
-        return found
 
 
 class Watch:
@@ -337,16 +237,3 @@ def descendants(known: set[int]) -> list[procfs.Stat]:
                     s for p in procfs.read_children(stat.pid) or () if (s := procfs.read_stat(p))
                 ]
     return found
-
-
-def count_fds(pid: int) -> int:
-    """Open descriptors of a process; 0 if it is gone."""
-    try:
-        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
-    except OSError:
-        return 0
-
-
-def python() -> list[str]:
-    """The interpreter, as managers are started."""
-    return [sys.executable, "-P", "-m", "zygote.manager"]

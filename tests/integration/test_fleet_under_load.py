@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from decnet.db.engine import Database
+from decnet.load.audit import audited
 from decnet.load.crowd import plan, send
 from decnet.load.fleet import targets
-from decnet.load.outcome import Watcher, settled
 from decnet.run.__main__ import FLEET, all_ready
 from decnet.run.manager import Manager, running
 from decnet.run.ports import free_ports
@@ -88,19 +87,11 @@ async def test_every_worker_is_killed_under_load_and_the_counts_agree(
     ) as manager:
         await all_ready(manager, asyncio.Event(), lambda line: None)
         await nobody_has_the_secrets(manager, settings)
-        database = Database(settings.db_url)
-        await database.open()
-        watcher = Watcher(settings, 0)
-        following = asyncio.create_task(watcher.follow())
-        try:
+        async with audited(settings) as audit:
             steps = plan(await targets(manager.socket, settings), SECONDS, RATE, SEED)
             sending = asyncio.create_task(send(steps, settings.decoy_host, asyncio.Event()))
             hit = await kill_all_of_them(manager, chance)
-            outcome = await settled(database, await sending, watcher)
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            await database.close()
+            outcome = await audit.settled(await sending)
         assert set(hit) >= set(WORKERS) & {w.name for w in await (await manager.client()).workers()}
         assert outcome.ok, outcome
         assert outcome.sent > SECONDS * RATE / 3, outcome
@@ -108,7 +99,7 @@ async def test_every_worker_is_killed_under_load_and_the_counts_agree(
         async with asyncio.timeout(60):
             while not all(w.ready for w in await (await manager.client()).workers() if w.autostart):
                 await asyncio.sleep(0.2)
-        assert watcher.repeated == 0
+        assert audit.watcher.repeated == 0
         # What several of them need is in their floors, and not imported by each for itself.
         late = await asyncio.to_thread(running_workers.look, manager.socket, [], dict)
         assert {proposal.zygote for proposal in late} == {"floor", "decoy", "packet"}

@@ -11,13 +11,12 @@ import pytest
 from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from decnet.db.engine import Database
 from decnet.db.migrate import check, migrate
 from decnet.db.revision import HEAD
 from decnet.db.tables import METADATA
+from decnet.load.audit import audited
 from decnet.load.crowd import plan, send
 from decnet.load.fleet import targets
-from decnet.load.outcome import Watcher, settled
 from decnet.run.__main__ import FLEET, all_ready
 from decnet.run.manager import running
 from decnet.run.ports import free_ports
@@ -62,18 +61,10 @@ async def test_fleet_counts_agree_under_load(
     log = tmp_path / "manager.log"
     async with running(FLEET, runtime, dict(os.environ), log, lambda line: None) as manager:
         await all_ready(manager, asyncio.Event(), lambda line: None)
-        database = Database(settings.db_url)
-        await database.open()
-        watcher = Watcher(settings, 0)
-        following = asyncio.create_task(watcher.follow())
-        try:
+        async with audited(settings) as audit:
             steps = plan(await targets(manager.socket, settings), 8, 6, 3)
             tally = await send(steps, settings.decoy_host, asyncio.Event())
-            outcome = await settled(database, tally, watcher)
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            await database.close()
+            outcome = await audit.settled(tally)
         assert outcome.ok and outcome.unanswered == 0, outcome
         assert all(w.restarts == 0 for w in await (await manager.client()).workers())
     assert not (state / "decnet.db").exists()

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from benchmarks.support import chaos_hog
 from benchmarks.support.chaos_blows import HOG, Blow, Dealer
+from benchmarks.support.chaos_keeper import Keeper, python
 from benchmarks.support.chaos_report import after_stop
-from benchmarks.support.chaos_watch import Keeper, Watch, python
+from benchmarks.support.chaos_watch import Watch
 from tests.system.conftest import VmManager
 from zygote.sys.cgroupfs import Group
 
