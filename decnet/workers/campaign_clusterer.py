@@ -7,8 +7,6 @@ cursor on `ttp_tag`. One batch a transaction; splits are computed outside of it.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,10 @@ from sqlmodel import col
 from decnet.bus import topics
 from decnet.cluster import campaign_records, campaign_steps
 from decnet.cluster.campaigns import BLOCK_MOST
-from decnet.cluster.merged import Outcome
 from decnet.cluster.settings import ClusterSettings
+from decnet.cluster.steps import Steps
 from decnet.context import Context, open_context, run_worker
 from decnet.db.engine import Database
-from decnet.db.errors import StorageError
 from decnet.db.tables import (
     Attacker,
     AttackerIdentity,
@@ -36,8 +33,6 @@ log = logging.getLogger("decnet.cluster")
 
 REVIEW_EVERY = 20
 """Ticks after which splits are looked for even where there is always something new."""
-TRIES = 3
-"""Failures of a step in a row before it is helped over."""
 WAKES = (topics.EVERY_IDENTITY, "ttp.tagged", "attribution.>")
 
 
@@ -47,32 +42,30 @@ class CampaignClusterer:
     def __init__(self, ctx: Context, block_most: int = BLOCK_MOST) -> None:
         self._ctx = ctx
         self._block_most = block_most
-        self._failures: Counter[str] = Counter()
-        self._done: Counter[str] = Counter()
+        self._steps = Steps(ctx, "identities", campaign_steps.skip_one)
         self._ticks = 0
         self._waiting = 0
 
     def health(self) -> dict[str, Any]:
         """For the heartbeat."""
-        told: dict[str, Any] = {"waiting_identities": self._waiting, **self._done}
-        failing = {step: count for step, count in self._failures.items() if count}
-        return {**told, "failing": failing} if failing else told
+        return {"waiting_identities": self._waiting, **self._steps.health()}
 
     async def tick(self) -> bool:
         """One batch of each step; whether there may be more."""
-        busy = await self._try("tags", lambda: self._ctx.write(campaign_records.mark_tagged))
-        busy |= await self._try("identities", self._renew)
+        take, write = self._steps.take, self._steps.write
+        busy = await take("tags", lambda: write(campaign_records.mark_tagged))
+        busy |= await take("identities", self._renew)
         self._ticks += 1
         if not busy or self._ticks % REVIEW_EVERY == 0:
             # Splits wait until what is known is in its place, but not for ever.
-            busy |= await self._try("reviewed", self._review)
+            busy |= await take("reviewed", self._review)
         async with self._ctx.db.session() as session:
             self._waiting = await measure_waiting(session)
         return busy
 
     async def _renew(self) -> int:
-        most = 1 if self._failures["identities"] >= TRIES else campaign_steps.BATCH
-        return await self._publish(
+        most = self._steps.batch(campaign_steps.BATCH)
+        return await self._steps.write(
             lambda session: campaign_steps.renew(session, most, self._block_most)
         )
 
@@ -82,36 +75,9 @@ class CampaignClusterer:
         if plan is None:
             return 0
         if plan.too_big:
-            self._done["too_big"] += 1
+            self._steps.done["too_big"] += 1
             log.warning("campaign %s has too many identities to be taken apart", plan.campaign)
-        return await self._publish(lambda session: campaign_steps.split(session, plan))
-
-    async def _publish(self, work: Callable[[AsyncSession], Awaitable[Outcome]]) -> int:
-        """Do it in one transaction; hints after the commit."""
-        outcome = await self._ctx.write(work)
-        for topic, payload in outcome.events:
-            self._ctx.bus.publish(topic, payload)
-        return outcome.count
-
-    async def _try(self, name: str, step: Callable[[], Awaitable[int]]) -> bool:
-        self._ctx.progress()
-        try:
-            count = await step()
-        except StorageError:
-            raise
-        except Exception:
-            self._failures[name] += 1
-            log.exception("the step %r failed (%d in a row)", name, self._failures[name])
-            if name == "identities" and self._failures[name] > TRIES:
-                # One identity at a time since the third failure: this one is it.
-                await self._ctx.write(campaign_steps.skip_one)
-                self._done["set_aside"] += 1
-                self._failures[name] = TRIES
-                return True
-            return False
-        self._failures[name] = 0
-        self._done[name] += count
-        return count > 0
+        return await self._steps.write(lambda session: campaign_steps.split(session, plan))
 
 
 async def measure_waiting(session: AsyncSession) -> int:

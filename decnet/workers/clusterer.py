@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.bus import topics
 from decnet.cluster import attribution, gather, place, reuse, review, times
-from decnet.cluster.merged import Outcome
 from decnet.cluster.settings import ClusterSettings
+from decnet.cluster.steps import Steps
 from decnet.context import Context, open_context, run_worker
 from decnet.db.engine import Database
-from decnet.db.errors import StorageError
 from decnet.db.tables import Attacker, Credential, Log, utc_now
 from decnet.settings import Settings
 
@@ -33,8 +30,6 @@ GATHERS_MOST = 10
 """Batches of evidence before the next addresses are placed: who comes whole needs no merging."""
 REVIEW_EVERY = 20
 """Ticks after which splits are looked for even where there is always something new."""
-TRIES = 3
-"""Failures of a step in a row before it is helped over."""
 WAKES = (
     *(topics.ATTACKER_OBSERVED, topics.ATTACKER_SCORED, topics.SYSTEM_LOG),
     *(topics.CREDENTIAL_CAPTURED, "attacker.observation.>"),
@@ -47,8 +42,7 @@ class Clusterer:
     def __init__(self, ctx: Context, settings: ClusterSettings) -> None:
         self._ctx = ctx
         self._settings = settings
-        self._failures: Counter[str] = Counter()
-        self._done: Counter[str] = Counter()
+        self._steps = Steps(ctx, "gathered", gather.skip_one)
         self._ticks = 0
         self.lag = 0
 
@@ -60,43 +54,31 @@ class Clusterer:
 
     def health(self) -> dict[str, Any]:
         """For the heartbeat."""
-        told: dict[str, Any] = {"lag": self.lag, **self._done}
-        failing = {step: count for step, count in self._failures.items() if count}
-        return {**told, "failing": failing} if failing else told
+        return {"lag": self.lag, **self._steps.health()}
 
     async def tick(self) -> bool:
         """One batch of each step; whether there may be more."""
-        limit = self._settings.bucket_most
+        limit, take, write = self._settings.bucket_most, self._steps.take, self._steps.write
         busy = False
         for _ in range(GATHERS_MOST):
-            if not await self._try("gathered", self._gather):
+            if not await take("gathered", self._gather):
                 break
             busy = True
-        placed = await self._try("placed", lambda: self._step(lambda s: place.place(s, limit)))
+        placed = await take("placed", lambda: write(lambda s: place.place(s, limit)))
         self._ticks += 1
         if not (busy or placed) or self._ticks % REVIEW_EVERY == 0:
             # Splits wait until what is known is in its place, but not for ever.
-            busy |= await self._try("reviewed", self._review)
-        busy |= await self._try("times", lambda: self._step(times.follow))
-        busy |= await self._try("secrets", lambda: self._step(reuse.correlate))
-        busy |= await self._try("observations", lambda: self._step(attribution.renew))
+            busy |= await take("reviewed", self._review)
+        busy |= await take("times", lambda: write(times.follow))
+        busy |= await take("secrets", lambda: write(reuse.correlate))
+        busy |= await take("observations", lambda: write(attribution.renew))
         async with self._ctx.db.session() as session:
             self.lag = await gather.measure_lag(session)
         return busy or placed
 
     async def _gather(self) -> int:
-        return await self._ctx.write(
-            lambda session: gather.gather(
-                session, 1 if self._failures["gathered"] >= TRIES else gather.BATCH
-            )
-        )
-
-    async def _step(self, work: Callable[[AsyncSession], Awaitable[Outcome | int]]) -> int:
-        outcome = await self._ctx.write(work)
-        if isinstance(outcome, int):
-            return outcome
-        self.publish(outcome)
-        return outcome.count
+        most = self._steps.batch(gather.BATCH)
+        return await self._steps.write(lambda session: gather.gather(session, most))
 
     async def _review(self) -> int:
         async with self._ctx.db.session() as session:
@@ -104,36 +86,10 @@ class Clusterer:
         if plan is None:
             return 0
         if plan.too_big:
-            self._done["too_big"] += 1
+            self._steps.done["too_big"] += 1
             log.warning("identity %s has too many addresses to be taken apart", plan.identity)
-        self.publish(await self._ctx.write(lambda session: review.split(session, plan)))
+        await self._steps.write(lambda session: review.split(session, plan))
         return 1
-
-    async def _try(self, name: str, step: Callable[[], Awaitable[int]]) -> bool:
-        """Run a step; what goes wrong in it is counted, and ends neither the others nor us."""
-        self._ctx.progress()
-        try:
-            count = await step()
-        except StorageError:
-            raise
-        except Exception:
-            self._failures[name] += 1
-            log.exception("the step %r failed (%d in a row)", name, self._failures[name])
-            if name == "gathered" and self._failures[name] > TRIES:
-                # One event at a time since the third failure: this one is it.
-                await self._ctx.write(gather.skip_one)
-                self._done["set_aside"] += 1
-                self._failures[name] = TRIES
-                return True
-            return False
-        self._failures[name] = 0
-        self._done[name] += count
-        return count > 0
-
-    def publish(self, outcome: Outcome) -> None:
-        """Hints, after the commit."""
-        for topic, payload in outcome.events:
-            self._ctx.bus.publish(topic, payload)
 
 
 async def main(ctx: Context) -> None:
