@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from decnet.cli.local import transact
 from decnet.decoys.catalogue import WORKER_PREFIX, UnknownDecoy, decky_number, worker_name
-from decnet.estate.manager import LIVE, Running, group
+from decnet.estate.manager import Running, group
+from decnet.estate.plan import LIVE
 from decnet.estate.wanted import Wanted
 from zygote.cli.context import current
 from zygote.client.api import Client

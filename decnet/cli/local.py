@@ -1,4 +1,4 @@
-"""The command line's way to the database and the bus of this machine, for one transaction."""
+"""The command line's way to change something: one transaction, then word of it on the bus."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from decnet.cli.database import with_database
 from decnet.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,16 +23,10 @@ def transact(work: Callable[[AsyncSession], Awaitable[T]], *tell: str) -> T:
     """
 
     from decnet.bus.client import BusClient  # late: --help and completion load no table
-    from decnet.db.engine import Database
 
     async def run() -> T:
+        result = await with_database(lambda database: database.write(work))
         settings = Settings.from_env()
-        database = Database(settings.db_url, connections=1)
-        await database.open()
-        try:
-            result = await database.write(work)
-        finally:
-            await database.close()
         if tell and settings.bus_enabled:
             bus = BusClient(settings.bus_socket, "decnetctl")
             try:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from decnet.decoys.catalogue import WORKER_PREFIX, UnknownDecoy, parse_instance, worker_name
+from decnet.estate.plan import LIVE
 from zygote.client.api import Client
 from zygote.control.interface import Result, WorkerState
 from zygote.errors import ZygoteError
 
-LIVE = frozenset(("starting", "up", "ready"))
 CALL_SECONDS = 30.0
 
 

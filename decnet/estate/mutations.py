@@ -60,6 +60,26 @@ async def request(
     return row.id
 
 
+async def is_needed(session: AsyncSession, host: str, now: dt.datetime) -> bool:
+    """Whether there is anything to ask for, to refuse or to do. Writes nothing."""
+    waiting = await session.scalar(
+        select(col(DeckyMutation.id))
+        .where(col(DeckyMutation.host_uuid) == host, col(DeckyMutation.state).in_(OPEN))
+        .limit(1)
+    )
+    if waiting is not None:
+        return True
+    scheduled = await session.scalars(
+        select(FleetDecky).where(
+            col(FleetDecky.host_uuid) == host, col(FleetDecky.mutate_interval_min) > 0
+        )
+    )
+    return any(
+        decky.mutated_at is None or is_due(decky.mutated_at, decky.mutate_interval_min, now)
+        for decky in scheduled.all()
+    )
+
+
 async def request_due(session: AsyncSession, host: str, now: dt.datetime) -> int:
     """Ask for the scheduled mutations that have come due; how many."""
     rows = await session.scalars(select(FleetDecky).where(col(FleetDecky.host_uuid) == host))

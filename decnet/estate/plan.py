@@ -11,6 +11,8 @@ from decnet.decoys.catalogue import ARCHETYPES, KINDS
 
 DEFAULT_ARCHETYPE = "linux-server"
 SERVICES_MOST = 3
+LIVE = frozenset(("starting", "up", "ready"))
+"""States, in the manager's words, of a decoy that runs or is about to."""
 
 
 def pool_of(archetype: str) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ def judge(
         missing_is_ours: start again what is failed or unknown to the manager (after it was
             itself started anew). What somebody stopped by hand ("inactive") is left alone.
     """
-    live = {kind for kind, state in running.items() if state in ("starting", "up", "ready")}
+    live = {kind for kind, state in running.items() if state in LIVE}
     coming = {kind for kind, state in running.items() if state == "backoff"}
     down = [kind for kind in wanted if kind not in live]
     repair = tuple(

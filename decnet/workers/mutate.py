@@ -32,6 +32,9 @@ class Mutator:
     async def tick(self) -> bool:
         """Ask for what is due and apply one request; False where there was nothing to do."""
         ctx = self._ctx
+        async with ctx.db.session() as session:
+            if not await mutations.is_needed(session, self._host, utc_now()):
+                return False
         await ctx.write(lambda session: mutations.request_due(session, self._host, utc_now()))
         await ctx.write(lambda session: mutations.refuse_orphans(session, self._host))
         claimed = await ctx.write(
