@@ -14,6 +14,7 @@ from decnet.context import Context
 from decnet.estate import manager
 from decnet.web.api.registry import STALE_SECONDS, Registry
 from zygote.client.memory import Row, measure
+from zygote.client.shares import estimate_hidden
 from zygote.control.interface import WorkerState, ZygoteState
 from zygote.errors import Exit, ZygoteError
 
@@ -87,8 +88,9 @@ async def look(registry: Registry) -> Fleet:
     except ZygoteError as error:
         return Fleet(manager=error.message, workers=_from_beats(registry, set()))
     pids = [p for p in (state.pid, *(w.pid for w in workers), *(z.pid for z in zygotes)) if p]
-    memory = await asyncio.to_thread(lambda: {pid: _memory(measure(pid)) for pid in pids})
-    _fill(memory, workers, zygotes)
+    rows = await asyncio.to_thread(lambda: {pid: measure(pid) for pid in pids})
+    found = estimate_hidden(rows, workers, zygotes)
+    memory = {pid: _memory(row) for pid, row in found.items()}
     managed = {topics.bus_name(w.name) for w in workers}
     return Fleet(
         manager="ok",
@@ -134,48 +136,6 @@ async def command(ctx: Context, name: str, verb: str, by: str) -> str:
                 exit_code=Exit.NO_SUCH_WORKER if result.code == "no-such-worker" else Exit.FAILED,
             )
     return results[0].state if results else ""
-
-
-def _fill(
-    memory: dict[int, Memory], workers: list[WorkerState], zygotes: list[ZygoteState]
-) -> None:
-    """Of processes that our walls hide from us: the manager's figures, and even shares.
-
-    What a worker does not have for itself it shares with its zygote and that one's other workers;
-    and what its zygote took over from another, with all of that one's as well.
-    """
-    families = {z.name: [w for w in workers if w.pid and w.zygote == z.name] for z in zygotes}
-    sizes = {
-        z.name: (found.rss_kib or 0) if (found := memory.get(z.pid or 0)) else 0 for z in zygotes
-    }
-    parents = {z.name: z.parent for z in zygotes}
-
-    def share(name: str, seen_kib: int) -> int:
-        """One process's part of what it has in common with others of this zygote's tree."""
-        parent = parents.get(name, "")
-        inherited = min(sizes.get(parent, 0), seen_kib) if parent in parents else 0
-        added = (seen_kib - inherited) // _processes(name, families, parents)
-        return added + (share(parent, inherited) if inherited else 0)
-
-    for zygote in zygotes:
-        own = {
-            w.pid or 0: w.private // 1024 for w in families[zygote.name] if w.private is not None
-        }
-        own[zygote.pid or 0] = 0
-        for pid, private in own.items():
-            seen = memory.get(pid)
-            if seen is not None and seen.private_kib is None and seen.rss_kib is not None:
-                seen.private_kib = private
-                seen.shared_kib = max(0, seen.rss_kib - private)
-                seen.pss_kib = private + share(zygote.name, seen.shared_kib)
-                seen.estimated = True
-
-
-def _processes(name: str, families: dict[str, list[WorkerState]], parents: dict[str, str]) -> int:
-    """How many have a zygote's pages: it, its workers, and the same of its branches."""
-    branches = [branch for branch, parent in parents.items() if parent == name]
-    own = 1 + len(families[name])
-    return own + sum(_processes(branch, families, parents) for branch in branches)
 
 
 def _worker(worker: WorkerState, memory: Memory | None, registry: Registry) -> Worker:
@@ -249,5 +209,6 @@ def _memory(row: Row) -> Memory:
     if row.rss_kib is not None and row.uss_kib is not None:
         shared = max(0, row.rss_kib - row.uss_kib)
     return Memory(
-        private_kib=row.uss_kib, shared_kib=shared, pss_kib=row.pss_kib, rss_kib=row.rss_kib
-    )
+        private_kib=row.uss_kib, shared_kib=shared, pss_kib=row.pss_kib, rss_kib=row.rss_kib,
+        estimated=row.estimated,
+    )  # fmt: skip
