@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 
 from decnet.context import Context, run_worker
+from zygote import sockets
 from zygote.warming import part
 
 log = logging.getLogger("decnet.entrance")
@@ -46,6 +47,7 @@ def walk_in(folder: Path, *, database: bool) -> None:
 
 async def _moment(ctx: Context) -> None:
     log.info("for a moment")
+    sockets.listener("rehearsal", lambda: socket.socket(socket.AF_UNIX)).close()
     ctx.ready("for a moment")
     ctx.progress()
     await asyncio.sleep(MOMENT_SECONDS)

@@ -42,6 +42,8 @@ def run(bake: Bake) -> str:
         return "own paths only"
     with _collecting():
         fleet(bake)
+    if tempfile := sys.modules.get("tempfile"):
+        tempfile.tempdir = None  # type: ignore[attr-defined]  # each worker asks for itself
     return f"{len(bake.spec.warm)} functions of the fleet"
 
 

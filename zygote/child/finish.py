@@ -47,13 +47,15 @@ _c_stdout = ctypes.c_void_p.in_dll(_libc, "stdout")
 
 
 def mark_floor() -> None:
-    """What is imported from now on is the program's own.
+    """What is imported from now on is the program's own, and so is `__main__`.
 
     `sys.modules` keeps the order of imports, so that one name as the last of the floor says it.
-    A copy of all the names would write to the reference count of each.
+    A copy of all the names would write to the reference count of each. Called by the zygote when
+    its floor is complete, too: a worker then finds the name where it belongs, and writes nothing.
     """
-    # A program with a package `zygote` of its own has had ours taken out.
-    sys.modules[_LAST_OF_FLOOR] = sys.modules.pop(_LAST_OF_FLOOR, _ourselves)
+    if next(reversed(sys.modules)) != _LAST_OF_FLOOR:
+        # A program with a package `zygote` of its own has had ours taken out.
+        sys.modules[_LAST_OF_FLOOR] = sys.modules.pop(_LAST_OF_FLOOR, _ourselves)
 
 
 def leave(status: int) -> NoReturn:
@@ -116,8 +118,8 @@ def _let_go() -> None:
         setattr(sys, name, getattr(sys, f"__{name}__", None))
     names = list(itertools.takewhile(_LAST_OF_FLOOR.__ne__, reversed(sys.modules)))
     alive = []
-    for name in reversed(names):
-        module = sys.modules.pop(name)
+    for name in dict.fromkeys(["__main__", *reversed(names)]):
+        module = sys.modules.pop(name, None)
         if isinstance(module, types.ModuleType):
             alive.append(weakref.ref(module))
         del module

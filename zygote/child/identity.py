@@ -174,9 +174,9 @@ def set_main(request: Request) -> None:
         main.__loader__ = SourceFileLoader("__main__", request.script)
         main.__file__ = request.script
         main.__cached__ = None  # type: ignore[attr-defined]
-    _kept.append(sys.modules.pop("__main__", None))
+    _kept.append(sys.modules.get("__main__"))
     finish.mark_floor()
-    sys.modules["__main__"] = main
+    sys.modules["__main__"] = main  # in its place, where an interpreter has it
     if sys.modules.pop("__mp_main__", None):
         sys.modules["__mp_main__"] = main  # multiprocessing's second name for it
     if request.kind == "module":

@@ -30,7 +30,8 @@ def release() -> None:
     _event_loop()
     _multiprocessing()
     threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
-    tempfile.tempdir = None  # asked of the environment again
+    if tempfile.tempdir is not None:
+        tempfile.tempdir = None  # asked of the environment again
     for stream in ("stdout", "stderr"):
         _redirect_logging(stream)
 

@@ -205,6 +205,7 @@ def _bake(
         )
         stages = pipeline.chosen(spec.bake)
         report = pipeline.run(bake, (*first, Stage("import", preload.run), *stages))
+        sys.modules["zygote.child.finish"].mark_floor()
         atexits.stop()
         atexits.disown()
         person.step_up(owner)
@@ -300,11 +301,16 @@ def _become(order: Order) -> NoReturn:
         os._exit(_FAULT)
 
 
+def _run() -> NoReturn:
+    """Not at the end of the module, whose names would be written to by each clone."""
+    try:
+        order, path = main()
+    except (BrokenPipeError, KeyboardInterrupt):
+        order, path = None, None
+    live(order, path)
+
+
 if __name__ == "__main__":
     # A worker that becomes a mold finds us by this name, with what we know.
     sys.modules["zygote.forkserver.__main__"] = sys.modules["__main__"]
-    try:
-        _ordered = main()
-    except (BrokenPipeError, KeyboardInterrupt):
-        _ordered = None, None
-    live(*_ordered)
+    _run()

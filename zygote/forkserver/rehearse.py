@@ -22,6 +22,7 @@ from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from zygote.errors import ZygoteError
+from zygote.sys import backed
 from zygote.warming import TRACING, is_aside, watch_parts
 
 _LOOP = (
@@ -34,6 +35,8 @@ _LOOP = (
     "zygote.wire.link",
     "zygote.wire.messages",
 )
+_ONWARDS = ("_run", "live", "_become")
+"""Of `zygote.forkserver.__main__`, which goes by the name of `__main__`."""
 _PASS_ALL = base64.b64encode(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)).decode()
 """A filter of one instruction: return, allowed."""
 _TARGET = f"{__name__}:perform"
@@ -113,11 +116,16 @@ def _split(ids: array.array[int]) -> list[dict[int, None]]:
 
 
 def _of_the_loop() -> dict[int, None]:
-    """The loop's own code: what it writes to, worker after worker, had better be few pages."""
+    """The loop's own code: what it writes to, worker after worker, had better be few pages.
+
+    And the way from there to the set-up.
+    """
+    main: Any = sys.modules["__main__"]
+    onwards = [one for name in _ONWARDS if (one := getattr(main, name, None))]
     return {
         id(thing.__code__): None
-        for thing in gc.get_objects()
-        if type(thing) is FunctionType and thing.__module__ in _LOOP
+        for thing in (*gc.get_objects(), *onwards)
+        if type(thing) is FunctionType and (thing in onwards or thing.__module__ in _LOOP)
     }
 
 
@@ -153,7 +161,7 @@ def _request() -> dict[str, Any]:
         "worker": "rehearsal",
         "run": {"kind": "function", "target": _TARGET},
         "fds": ["stdin", "stdout", "stderr"],
-        "env": dict(os.environ),
+        "env": dict(os.environ) | {"ZYGOTE_REHEARSAL": "1"},  # one that the zygote has not
         "cwd": os.getcwd(),  # noqa: PTH109
         "title": "rehearsal",
         # Walls that let pass what a rehearsal does: their code is entered by workers, too.
@@ -198,6 +206,7 @@ def _note(frame: FrameType, event: str, _argument: Any) -> None:
 async def perform() -> None:
     """The program of the rehearsal: what an idle worker does, then the notes, then nothing."""
     await sys.modules["asyncio"].sleep(1e-9)
+    backed.restore()  # what `zygote.memory.reshare` does where nobody watches
     sys.setprofile(None)
     os.write(1, array.array("Q", _entered).tobytes())
     os._exit(0)
