@@ -6,6 +6,8 @@ dropped. A write that the kernel did by half is completed before the next line, 
 that a dead process left is ended, so no line is ever glued to another.
 """
 
+# ruff: noqa: PTH104, PTH116
+
 from __future__ import annotations
 
 import asyncio
@@ -41,7 +43,8 @@ class Spool:
     """
 
     def __init__(self, folder: Path, name: str, hint: Callable[[], object]) -> None:
-        self.path = folder / f"{name.replace('/', '_')}.log"
+        # Not a Path: that would intern the name, in a table of the floor's.
+        self._place = f"{folder}/{name.replace('/', '_')}.log"
         self._hint = hint
         self._handle = -1
         self._size = 0
@@ -53,6 +56,11 @@ class Spool:
         self._trouble = ""
         self.written = 0
         self.dropped = 0
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self._place)
 
     def health(self) -> dict[str, Any]:
         """For the heartbeat."""
@@ -135,7 +143,7 @@ class Spool:
                 self._rotate()
         if self._handle < 0:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._handle = os.open(self.path, flags, 0o600)
+            self._handle = os.open(self._place, flags, 0o600)
             self._size = os.fstat(self._handle).st_size
             if self._size and os.pread(self._handle, 1, self._size - 1) != b"\n":
                 self._size += os.write(self._handle, b"\n")
@@ -143,7 +151,7 @@ class Spool:
     def _is_gone(self) -> bool:
         """Whether the file is no longer at its path: somebody moved it or cleared the folder."""
         try:
-            return self.path.stat().st_ino != os.fstat(self._handle).st_ino
+            return os.stat(self._place).st_ino != os.fstat(self._handle).st_ino
         except FileNotFoundError:
             return True
 
@@ -151,7 +159,7 @@ class Spool:
         segments = list(self.path.parent.glob(f"{_escaped(self.path.name)}.*"))
         if len(segments) >= SEGMENTS_MOST:
             raise OSError(0, f"{SEGMENTS_MOST} segments wait and nobody reads them")
-        os.rename(self.path, f"{self.path}.{time.time_ns()}")  # noqa: PTH104 -- str is shorter here
+        os.rename(self._place, f"{self._place}.{time.time_ns()}")
         self._close_file()
 
     def _close_file(self, *, keep: bool = False) -> None:
