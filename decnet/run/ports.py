@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 
@@ -18,10 +19,15 @@ WORKER_PORTS = (
 )
 """Of the workers that are no decoys: one port each. Add yours here."""
 TRIES = 200
+CELL = 20
+"""Ports that one decky has for itself; no less than there are variables."""
 
 
 def free_ports(deckies: int = DECKIES) -> dict[str, str]:
     """Environment for a fleet of that many deckies: `WORKER_PORTS` and each kind's base port.
+
+    They are kept for this process until it ends: who asks meanwhile, before the fleet has bound
+    them, gets others.
 
     Raises:
         OSError: none were found.
@@ -30,11 +36,26 @@ def free_ports(deckies: int = DECKIES) -> dict[str, str]:
     variables = [*(kind.variable for kind in KINDS.values()), *WORKER_PORTS]
     spans = [deckies] * len(KINDS) + [1] * len(WORKER_PORTS)
     for _ in range(TRIES):
-        origin = random.randrange(LOW, HIGH - deckies * PORT_STEP, 20)
+        origin = random.randrange(LOW, HIGH - deckies * PORT_STEP, CELL)
         offsets = [n + PORT_STEP * decky for n, span in enumerate(spans) for decky in range(span)]
-        if all(_is_free(origin + offset) for offset in offsets):
+        cells = [origin + PORT_STEP * decky for decky in range(deckies)]
+        if all(_is_free(origin + offset) for offset in offsets) and _keep(cells):
             return {name: str(origin + n) for n, name in enumerate(variables)}
     raise OSError(0, "no free ports for the decoys")
+
+
+def _keep(cells: list[int]) -> bool:
+    """Whether all of them are ours now: each has a name that one socket alone can have, unix(7)."""
+    with contextlib.ExitStack() as given_back:
+        socks = [given_back.enter_context(socket.socket(socket.AF_UNIX)) for _ in cells]
+        try:
+            for cell, sock in zip(cells, socks, strict=True):
+                sock.bind(f"\0decnet-ports-{cell}")
+        except OSError:
+            return False
+        for sock in socks:
+            sock.detach()  # it stays open until the process ends
+        return True
 
 
 def _is_free(port: int) -> bool:

@@ -62,6 +62,15 @@ def test_ports_of_a_run_are_free_for_every_decky(monkeypatch: pytest.MonkeyPatch
         numbers += [port_of(kind.name, n, base) for n in range(1, ports.DECKIES + 1)]
     assert len(set(numbers)) == len(numbers)
     assert max(numbers) < ports.HIGH + 100
+    assert len(ports.WORKER_PORTS) + len(KINDS) <= ports.CELL
+    # Nobody has bound them, and yet another run, and another process, gets others.
+    again = {int(port) for port in ports.free_ports().values()}
+    assert not again & set(numbers)
+    origin = min(numbers)
+    monkeypatch.setattr(ports.random, "randrange", lambda *_: origin)
+    with pytest.raises(OSError, match="no free ports"):
+        ports.free_ports()
+    monkeypatch.undo()
     monkeypatch.setattr(ports, "_is_free", lambda port: False)
     with pytest.raises(OSError, match="no free ports"):
         ports.free_ports()
