@@ -29,7 +29,7 @@ command -v apt-get >/dev/null || cannot "the VM comes from Debian packages, and 
 apt-cache show linux-image-6.12-cloud-amd64 >/dev/null 2>&1 || apt-get -q update >/dev/null 2>&1
 
 # Compiled here once: compiling is slow in the VM, whose writes are dropped.
-.venv/bin/python -m compileall -q zygote tests
+.venv/bin/python -m compileall -q zygote decnet tests
 
 # The exit code alone cannot tell a VM that never came up from tests that failed in it: the first line
 # that the guest prints can.

@@ -17,6 +17,7 @@ FLEET = f"""
 name = "vm"
 [zygote.floor]
 preload = ["programs"]
+bake = ["freeze"]
 path = ["{Path(__file__).parent}"]
 [defaults]
 zygote = "floor"

@@ -14,6 +14,7 @@ pressure_limit = "5%"
 pressure_duration = "1s"
 [zygote.floor]
 preload = ["programs"]
+bake = ["freeze"]
 path = ["{Path(__file__).parent}"]
 [defaults]
 zygote = "floor"
