@@ -7,14 +7,11 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from decnet.web.api import auth
-from tests.support.api import NOW, Api, blocks, running_api
+from tests.support.api import NOW, Api, running_api
 from tests.support.estate_rows import HOSTILE, fill
 
 
@@ -336,70 +333,6 @@ def test_api_refuses_a_body_that_is_too_large(filled: tuple[Api, dict[str, str]]
         ["sh", "-c", 'head -c 13000000 /dev/zero | curl -s -o /dev/null -w "%{http_code}" '
          '-H "Expect:" -H "Transfer-Encoding: chunked" --data-binary @- "$0"',
          f"{api.client.base_url}/api/v1/auth/login"],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert result.stdout == "413", result
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "named"),
-    [
-        ("DECNET_JWT_SECRET", "a" * 40, "jwt-secret"),
-        ("DECNET_CORS_ORIGINS", "*", "DECNET_CORS_ORIGINS"),
-    ],
-)
-def test_api_refuses_weak_settings_with_exit_code_78(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: str
-) -> None:
-    from decnet.db.migrate import migrate
-    from tests.support.api import free_port, start
-
-    migrate(f"sqlite:///{tmp_path}/decnet.db")
-    monkeypatch.setenv(name, value)
-    process = start(tmp_path, free_port())
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 78
-    assert named.encode() in errors
-    assert b"Traceback" not in errors
-
-
-def test_api_stream_ends_with_its_token(filled: tuple[Api, dict[str, str]]) -> None:
-    api, _ = filled
-    token = auth.mint(api.settings.jwt_secret, "admin", "admin", lifetime=3)
-    with api.client.stream(
-        "GET", "/api/v1/stream", headers={"Authorization": f"Bearer {token}"}
-    ) as answer:
-        assert answer.status_code == 200
-        kinds = [line for line in answer.iter_lines() if line.startswith("event:")]
-    assert kinds == ["event: hello"]
-
-
-def test_api_stream_resumes_over_a_kill_and_loses_nothing(tmp_path: Path) -> None:
-    """api is killed (-9) in mid-stream, twice; who resumes by the last id sees each row once."""
-    with running_api(tmp_path) as api:
-        resume_over_kills(api)
-
-
-def resume_over_kills(api: Api) -> None:
-    seen: list[int] = []
-    last = "0"
-    for kills_left in (2, 1, 0):
-        api.add_logs(250)
-        begun = len(seen)
-        try:
-            with api.client.stream(
-                "GET", "/api/v1/stream", headers={"Last-Event-ID": last}
-            ) as answer:
-                for event in blocks(answer):
-                    last = event.get("id", last)
-                    if event.get("event") == "log":
-                        seen.append(json.loads(event["data"])["id"])
-                    if kills_left and len(seen) == begun + 120:
-                        api.process.kill()
-                    if len(seen) == 750:
-                        break
-        except httpx2.TransportError:
-            assert kills_left, "the last one was not killed"
-        if kills_left:
-            api.restart()
-    assert seen == list(range(1, 751))

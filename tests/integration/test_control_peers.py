@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_control import NAME, Served, reachable
+from tests.support.control_app import Served, reachable, serving
+from tests.support.varlink_raw import NAME
 from zygote.control.interface import ManagerInterface
 from zygote.fleet.model import Fleet
 from zygote.manager.peers import EVERYBODY, READ, Peers, resolve
@@ -62,10 +63,8 @@ async def codes(served: Served, groups: list[int]) -> dict[str, int | None]:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    made = Served(tmp_path)
-    yield made
-    made.control.close()
-    await made.control.wait_closed()
+    async with serving(tmp_path) as made:
+        yield made
 
 
 def allowed(found: dict[str, int | None]) -> set[str]:

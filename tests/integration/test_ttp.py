@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import random
 import signal
 import smtplib
-import sqlite3
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from email.message import EmailMessage
@@ -21,41 +16,25 @@ from typing import Any
 import pytest
 
 from decnet.bus import topics
-from decnet.cli import ttp as cli
-from decnet.cli import ttp_files as files
-from decnet.db.engine import Database
-from decnet.ttp.backfill import backfill
-from decnet.ttp.catalogue import Catalogue
-from decnet.ttp.shared import load_shared
 from decnet.workers.ttp import rehearse
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import migrated, query, worker
-from tests.support.ttp import insert, place, profile, seed, stamp, tags, visits
+from tests.support.ttp import (
+    RULE,
+    TTP,
+    count,
+    decnetctl,
+    insert,
+    place,
+    profile,
+    query_write,
+    seed,
+    stamp,
+    tag_all,
+    tags,
+    visits,
+)
 from tests.support.visitors import decoy
-from zygote.errors import ZygoteError
-
-TTP = "decnet.workers.ttp"
-RULE = """
-- rule_id: R9001
-  rule_version: 1
-  name: Own
-  description: Own.
-  applies_to: [command]
-  match: {field: command, regex: '%s'}
-  emits: {tactic: TA0002, technique_id: T1059, confidence: 0.5}
-"""
-
-
-def count(file: Path, where: str = "1") -> int:
-    return int(query(file, f"SELECT count(*) FROM ttp_tag WHERE {where}")[0][0])
-
-
-async def tag_all(folder: Path, file: Path, **env: str) -> list[tuple[Any, ...]]:
-    """Run a worker until it is at the end of `logs`."""
-    last = query(file, "SELECT max(id) FROM logs")[0][0] or 0
-    async with worker(folder, TTP, DECNET_BUS_ENABLED="false", **env):
-        await until(lambda: place(file) >= last)
-    return tags(file, "WHERE source_kind NOT IN ('behavior')")
 
 
 @pytest.mark.timeout(300)
@@ -84,32 +63,6 @@ async def test_ttp_killed_again_and_again_says_what_an_undisturbed_run_says(
             kills += 1
     assert kills >= 3
     assert tags(file, "WHERE source_kind NOT IN ('behavior')") == expected
-
-
-async def test_ttp_backfill_says_what_live_said(tmp_path: Path) -> None:
-    file = await asyncio.to_thread(migrated, tmp_path)
-    seed(file, visits(600, seed=3))
-    live = await tag_all(tmp_path, file)
-    assert live
-    query_write(file, "DELETE FROM ttp_tag")
-    database = Database(f"sqlite+aiosqlite:///{file}")
-    await database.open()
-    try:
-        catalogue = Catalogue(load_shared())
-        dry = await backfill(database, catalogue, dry_run=True, batch_size=50)
-        assert tags(file) == [] and dry.new == dry.tags == len(live)
-        commands = await backfill(database, catalogue, source="command")
-        assert 0 < commands.new < len(live)
-        done = await backfill(database, catalogue, batch_size=77)
-        assert done.new == len(live) - commands.new
-        again = await backfill(database, catalogue, since_days=1)
-        assert again.new == 0 and again.events > 0
-        assert (await backfill(database, catalogue, since_days=0)).events == 0
-        with pytest.raises(ValueError, match="no source 'nonsense'"):
-            await backfill(database, catalogue, source="nonsense")
-    finally:
-        await database.close()
-    assert tags(file) == live
 
 
 async def test_ttp_waits_for_the_profiler_and_drops_nothing(tmp_path: Path) -> None:
@@ -342,65 +295,10 @@ async def test_ttp_row_that_the_database_refuses_is_passed_over(tmp_path: Path) 
         "CREATE TRIGGER picky BEFORE INSERT ON ttp_tag WHEN NEW.session_id = 'poison' "
         "BEGIN SELECT RAISE(ABORT, 'no'); END",
     )
-    async with worker(tmp_path, TTP, DECNET_BUS_ENABLED="false") as running:
+    async with worker(tmp_path, TTP, cold=True, DECNET_BUS_ENABLED="false") as running:
         await until(lambda: place(file) == 4)
-        assert "passed over" in running.log.read_text()
+        await until(lambda: "passed over" in running.log.read_text())
     assert count(file) == 3
-
-
-async def test_ttp_command_line_lists_and_exports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = await asyncio.to_thread(migrated, tmp_path)
-    seed(file, visits(200, seed=9))
-    found = await tag_all(tmp_path, file)
-    monkeypatch.setenv("DECNET_STATE_DIR", str(tmp_path))
-
-    async def shown(verb: Any, *words: Any, **options: Any) -> str:
-        capsys.readouterr()
-        await asyncio.to_thread(verb, *words, **options)
-        return capsys.readouterr().out
-
-    async def said(verb: Any, **options: Any) -> Any:
-        return json.loads(await shown(verb, **options))
-
-    assert len(await said(cli.rules, as_json=True)) == len(load_shared().rules)
-    listed = await said(cli.tags, as_json=True, limit=1000)
-    assert {tag["uuid"] for tag in listed} == {row[0] for row in found}
-    only = await said(cli.tags, as_json=True, technique="T1070")
-    assert {tag["technique_id"] for tag in only} == {"T1070"}
-    counts = await said(cli.techniques, as_json=True)
-    assert sum(one["tags"] for one in counts) == len(found)
-    layer = await said(files.navigator)
-    assert layer["domain"] == "enterprise-attack" and layer["versions"]["layer"] == "4.5"
-    assert {t["techniqueID"] for t in layer["techniques"]} == {c["technique"] for c in counts}
-    bundle = await said(files.stix)
-    assert bundle == await said(files.stix), "ids follow from what they stand for"
-    check_stix(bundle)
-    one = await said(files.stix, attacker="192.0.2.1")
-    assert {o["value"] for o in one["objects"] if o["type"] == "ipv4-addr"} == {"192.0.2.1"}
-    with pytest.raises(ZygoteError, match="no rule R7777"):
-        await asyncio.to_thread(cli.disable, "R7777")
-    with pytest.raises(ZygoteError, match="from 0 to 1"):
-        await asyncio.to_thread(cli.disable, "R0001", confidence_max=3.0)
-    assert (await said(files.backfill, as_json=True))["new"] == 0
-    own = tmp_path / "own.yaml"
-    own.write_text(RULE % "x" + "  fires: [y]\n")
-    assert "does not fire on y" in await shown(files.check, own)
-    assert "Clear Command History" in decnetctl(tmp_path, "ttp", "techniques").stdout
-
-
-def check_stix(bundle: dict[str, Any]) -> None:
-    """What STIX 2.1 asks of a bundle: ids by type, references that lead somewhere."""
-    ids = {o["id"] for o in bundle["objects"]}
-    assert len(ids) == len(bundle["objects"])
-    for o in bundle["objects"]:
-        assert o["id"].startswith(f"{o['type']}--") and o["spec_version"] == "2.1"
-        references = [value for key, value in o.items() if key.endswith("_ref")]
-        references += [v for key, value in o.items() if key.endswith("_refs") for v in value]
-        assert set(references) <= ids
-        if o["type"] == "sighting":
-            assert o["first_seen"] <= o["last_seen"] and 0 <= o["confidence"] <= 100
 
 
 async def test_ttp_finds_what_a_real_visitor_did(tmp_path: Path) -> None:
@@ -451,18 +349,3 @@ async def first(subscription: Any, number: int) -> Any:
         number -= 1
         if not number:
             return
-
-
-def query_write(file: Path, sql: str) -> None:
-    with contextlib.closing(sqlite3.connect(file, timeout=DEADLINE)) as connection, connection:
-        connection.execute(sql)
-
-
-def decnetctl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "decnet.cli.app", *words],
-        env={**os.environ, "DECNET_STATE_DIR": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 
-from zygote.control.interface import ManagerState, Result, WorkerState, ZygoteState
+from tests.support.varlink_raw import Raw
+from zygote.control.interface import (
+    ManagerState,
+    Result,
+    WorkerState,
+    ZygoteState,
+)
 from zygote.errors import Exit, ZygoteError
+from zygote.manager.control import Control
 from zygote.manager.events import EventLog
+from zygote.manager.peers import Peers
 
 
 class SmallApp:
@@ -97,3 +109,46 @@ class SmallApp:
     def hang_up(self, pid: int) -> None:
         self.events.emit("hangup", "run", pid)
         os.kill(pid, signal.SIGHUP)
+
+
+class Served:
+    """A running control socket, its app, and where it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "control.sock"
+        self.app = SmallApp()
+        self.peers: Peers | None = None
+        self.options: dict[str, float] = {}
+
+    async def start(self, **options: object) -> Served:
+        self.control = Control(self.app, self.path, **options)  # type: ignore[arg-type]
+        await self.control.start()
+        return self
+
+    async def is_served(self) -> bool:
+        """Whether another client gets its answer now."""
+        async with Raw(self.path) as other:
+            return len((await other.ask("List"))["parameters"]["workers"]) == len(self.app.workers)
+
+    async def until_connections(self, count: int) -> None:
+        async with asyncio.timeout(30):
+            while self.control.connections != count:
+                await asyncio.sleep(0.005)
+
+
+def reachable(path: Path) -> None:
+    """Let others pass through the test's own folders, as a runtime folder lets them."""
+    for folder in path.parents:
+        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 1:
+            folder.chmod(folder.stat().st_mode | 0o011)
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Served]:
+    """One that is closed at the end, whatever was done to it, and leaves nothing open."""
+    made = Served(folder)
+    yield made
+    made.control.close()
+    await made.control.wait_closed()
+    assert not made.path.exists()
+    gc.collect()  # an unclosed descriptor or a coroutine never awaited fails here, not elsewhere

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,23 @@ class Newcomer(Cli):
             assert part in text, f"{part!r} is not in {text}"
         assert not hint or "hint:" in text, text
         return done
+
+
+class Cases(dict[str, Callable[[Newcomer], None]]):
+    """A list of what may happen to them, by name: decorates each that is added."""
+
+    def __call__(self, function: Callable[[Newcomer], None]) -> Callable[[Newcomer], None]:
+        self[function.__name__] = function
+        return function
+
+
+@contextlib.contextmanager
+def at_home(folder: Path) -> Iterator[Newcomer]:
+    """One with a fleet in that folder; none of it runs on, though a case has failed half-way."""
+    person = Newcomer(folder).write()
+    yield person
+    for socket_path in folder.rglob("control.sock"):
+        person.at("--runtime-dir", str(socket_path.parent), "down")
 
 
 def needs_root(program: str = "unshare") -> None:

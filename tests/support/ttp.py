@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import os
 import random
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.decnet_env import query
+from tests.support.bus import DEADLINE, until
+from tests.support.decnet_env import query, worker
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 PROFILED = "attacker_worker_cursor"
@@ -127,3 +131,44 @@ def place(file: Path) -> int:
 def stamp(ago: float = 0) -> str:
     """A time as the database holds it."""
     return f"{dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ago):%Y-%m-%d %H:%M:%S.%f}"
+
+
+TTP = "decnet.workers.ttp"
+
+
+RULE = """
+- rule_id: R9001
+  rule_version: 1
+  name: Own
+  description: Own.
+  applies_to: [command]
+  match: {field: command, regex: '%s'}
+  emits: {tactic: TA0002, technique_id: T1059, confidence: 0.5}
+"""
+
+
+def count(file: Path, where: str = "1") -> int:
+    return int(query(file, f"SELECT count(*) FROM ttp_tag WHERE {where}")[0][0])
+
+
+async def tag_all(folder: Path, file: Path, **env: str) -> list[tuple[Any, ...]]:
+    """Run a worker until it is at the end of `logs`."""
+    last = query(file, "SELECT max(id) FROM logs")[0][0] or 0
+    async with worker(folder, TTP, DECNET_BUS_ENABLED="false", **env):
+        await until(lambda: place(file) >= last)
+    return tags(file, "WHERE source_kind NOT IN ('behavior')")
+
+
+def query_write(file: Path, sql: str) -> None:
+    with contextlib.closing(sqlite3.connect(file, timeout=DEADLINE)) as connection, connection:
+        connection.execute(sql)
+
+
+def decnetctl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "decnet.cli.app", *words],
+        env={**os.environ, "DECNET_STATE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from decnet.collect import rfc5424
 from tests.support.bus import DEADLINE, until
@@ -50,6 +54,10 @@ class Decoy:
     def events(self, *types: str) -> list[Event]:
         """What it told so far."""
         return of_type(self.folder, self.name, *types)
+
+    async def deserted(self) -> None:
+        """Until it has told that each of its visitors is gone (http tells of none)."""
+        await until(lambda: len(self.events("connect")) == len(self.events("disconnect")))
 
 
 @contextlib.asynccontextmanager
@@ -166,3 +174,29 @@ class Crowd:
 
         async with asyncio.timeout(4 * DEADLINE):
             await asyncio.gather(*(one(n) for n in range(visitors)))
+
+
+BOMB = b"PK\x03\x04" + bytes(range(256)) * 300
+
+
+def needs(program: str, package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        shutil.which(program) is None, reason=f"no {program} here: apt-get install {package}"
+    )
+
+
+def kept(running: Decoy) -> list[Path]:
+    """The files that it captured."""
+    return sorted(path for path in running.folder.glob("artifacts/*/*/captures/*/*.bin"))
+
+
+def secrets(running: Decoy) -> list[tuple[str, bytes, str]]:
+    """(principal, secret, outcome) of each log-in."""
+    return [
+        (
+            e.fields["principal"],
+            base64.b64decode(e.fields.get("secret_b64", "")),
+            e.fields["outcome"],
+        )
+        for e in running.events("login_attempt")
+    ]
