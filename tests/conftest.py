@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support import nursery
 from zygote.audit.environ import is_secret
 
 MARK = f"ZYGOTE_TEST_SESSION={uuid.uuid4().hex}"
@@ -23,6 +24,9 @@ for name in [n for n in os.environ if n.startswith(("ZYGOTE_", "DECNET_"))]:
     if name != "ZYGOTE_TEST_SESSION":
         del os.environ[name]
 os.environ.pop("NOTIFY_SOCKET", None)
+# What the outer shell, or a CI runner, wants of programs on its own terminal.
+for name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "PAGER"):
+    os.environ.pop(name, None)
 # A floor's audit warns of secrets in its environment: it must not depend on who runs the tests.
 for name in filter(is_secret, list(os.environ)):
     del os.environ[name]
@@ -42,16 +46,22 @@ hypothesis.settings.load_profile("patient")
 
 LONGEST = (
     "test_chaos.py",
-    "test_fleet_under_load.py",
-    "test_walls_decnet.py",
     "test_dashboard.py",
+    "test_cow.py",
+    "test_run_probe.py",
+    "test_first_machine.py",
+    "test_reload.py",
+    "test_fleet_under_load.py",
+    "test_reexec.py",
     "test_deploy.py",
     "test_postgres.py",
+    "test_estate.py",
     "test_first_ten_minutes.py",
-    "test_run_probe.py",
-    "test_reload.py",
-    "test_reexec.py",
+    "test_dress.py",
+    "test_cli_up.py",
+    "test_cli_start.py",
 )
+"""Those with all of decnet's fleet not side by side: each of them wants both CPUs."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -96,8 +106,8 @@ def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = set(marked_processes())
     yield
-    deadline = time.monotonic() + 10
-    while left := _not_below(marked_processes(), before):
+    deadline = time.monotonic() + 30
+    while left := _not_below(marked_processes(), before | nursery.pids()):
         if time.monotonic() > deadline:
             names = [f"{pid} {_command(pid)}" for pid in left]
             for pid in left:

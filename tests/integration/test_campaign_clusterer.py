@@ -273,7 +273,9 @@ async def test_campaign_clusterer_both_workers_and_the_bus(tmp_path: Path) -> No
 
         async with asyncio.timeout(3 * DEADLINE):
             while not is_done():
-                async with worker(tmp_path, "decnet.workers.campaign_clusterer") as running:
+                async with worker(
+                    tmp_path, "decnet.workers.campaign_clusterer", cold=not kills
+                ) as running:
                     while running.process.returncode is None and not is_done():
                         if kills < 3 and campaigns(tmp_path):
                             running.signal(signal.SIGKILL)

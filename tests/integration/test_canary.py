@@ -26,10 +26,10 @@ from decnet.canary import store
 from decnet.cli import canary as cli
 from decnet.db.engine import Database
 from decnet.db.tables import CanaryToken
-from tests.support.api import free_port
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import Worker, migrated, query, worker
 from tests.support.mounts import fill, tmpfs
+from tests.support.ports import free_port
 
 CANARY = "decnet.workers.canary"
 ZONE = "canary.test"
@@ -289,11 +289,11 @@ async def test_canary_says_which_port_is_taken(place: Place) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", place.port))
         taken.listen()
-        async with worker(place.folder, CANARY, **place.env) as running:
+        async with worker(place.folder, CANARY, cold=True, **place.env) as running:
             assert await running.ended() != 0
             assert "DECNET_CANARY_PORT" in running.log.read_text()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", place.dns_port))
-        async with worker(place.folder, CANARY, **place.env) as running:
+        async with worker(place.folder, CANARY, cold=True, **place.env) as running:
             assert await running.ended() != 0
             assert "DECNET_CANARY_DNS_PORT" in running.log.read_text()

@@ -145,7 +145,7 @@ async def test_collect_is_there_once(tmp_path: Path) -> None:
             assert await second.ended() == 73
             assert "another collect" in second.log.read_text()
     relative = {"DECNET_COLLECT_FILES": "x.log", "DECNET_BUS_ENABLED": "false"}
-    async with worker(tmp_path, COLLECT, **relative) as wrong:
+    async with worker(tmp_path, COLLECT, cold=True, **relative) as wrong:
         assert await wrong.ended() == 78
 
 

@@ -228,6 +228,7 @@ async def test_pipeline_tells_the_bus_of_visits_credentials_and_sessions(tmp_pat
                         break
                 credential = await anext(credentials)
                 log = await anext(logs)
+            await running.deserted()
             await until_all_is_there(tmp_path)
     assert set(seen) == {
         topics.ATTACKER_OBSERVED,
@@ -325,7 +326,7 @@ async def test_workers_alone_beat_and_obey_the_bus(tmp_path: Path) -> None:
         ):
             beats = bus.subscribe(topics.health(name))
             await bus.flush()
-            async with worker(tmp_path, module) as running:
+            async with worker(tmp_path, module, cold=True) as running:
                 async with asyncio.timeout(DEADLINE):
                     async for beat in beats:
                         if field in beat.payload:

@@ -24,6 +24,7 @@ from decnet.models import AttackerFingerprinted, FingerprintRotated
 from decnet.probes.settings import ProbeSettings
 from decnet.probes.talk import Wire
 from decnet.probes.visit import visit_port
+from tests.support import ports
 from tests.support.bus import broker_process, bus_client, until
 from tests.support.decnet_env import migrated, query, worker
 from tests.support.visitors import Event, decoy, spooled
@@ -38,11 +39,9 @@ NOW = "2026-11-24 03:00:00.000000"
 def free_port(*not_like: int) -> int:
     """A port that no decky of the catalogue has: on our own addresses those are left alone."""
     ours = {port % 100 for port in (*ProbeSettings.from_env({}).own_ports, *not_like)}
-    while True:
-        with socket.create_server(("0.0.0.0", 0)) as sock:
-            port = int(sock.getsockname()[1])
-        if port % 100 not in ours:
-            return port
+    while (port := ports.free_port()) % 100 in ours:
+        pass
+    return port
 
 
 @contextlib.contextmanager
@@ -286,7 +285,7 @@ async def test_probe_wrong_setting_ends_with_the_variables_name(
     tmp_path: Path, name: str, value: str
 ) -> None:
     await asyncio.to_thread(migrated, tmp_path)
-    async with worker(tmp_path, PROBE, **{name: value}) as running:
+    async with worker(tmp_path, PROBE, cold=True, **{name: value}) as running:
         assert await running.ended() == 78
         assert name in running.log.read_text()
 

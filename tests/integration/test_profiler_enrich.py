@@ -153,7 +153,7 @@ async def test_profiler_sets_a_poison_event_aside_and_goes_on(tmp_path: Path) ->
     await asyncio.to_thread(execute, file, poison)
     async with worker(tmp_path, PROFILER, DECNET_BUS_ENABLED="false") as running:
         await until(lambda: profiled(tmp_path) == 297)
-        assert "event 70 of logs is set aside" in running.log.read_text()
+        await until(lambda: "event 70 of logs is set aside" in running.log.read_text())
 
 
 def execute(file: Path, sql: str) -> None:
@@ -339,6 +339,6 @@ async def test_enrich_one_refused_row_stops_no_other(tmp_path: Path) -> None:
 
 async def test_enrich_wrong_setting_ends_with_its_name(tmp_path: Path) -> None:
     await asyncio.to_thread(migrated, tmp_path)
-    async with worker(tmp_path, ENRICH, DECNET_INTEL_PROVIDERS="shodan") as running:
+    async with worker(tmp_path, ENRICH, cold=True, DECNET_INTEL_PROVIDERS="shodan") as running:
         assert await running.ended() == 78
         assert "DECNET_INTEL_PROVIDERS" in running.log.read_text()

@@ -195,7 +195,7 @@ async def test_sniffer_without_its_interface_waits_and_comes_back(tmp_path: Path
     async with broker_process(tmp_path), bus_client(tmp_path / "bus.sock") as client:
         beats = client.subscribe(topics.health("sniffer"))
         await client.flush()
-        async with worker(tmp_path, SNIFFER, **env) as running:
+        async with worker(tmp_path, SNIFFER, cold=True, **env) as running:
             async with asyncio.timeout(DEADLINE):
                 while not (said := (await anext(beats)).payload.get("waiting")):
                     pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from decnet.db.migrate import migrate
 from decnet.db.tables import Log
 from decnet.settings import Settings
 from decnet.web.api import auth
+from tests.support.decnet_env import migrated
+from tests.support.ports import free_port
 
 NOW = dt.datetime(2026, 11, 24, 3, 0, tzinfo=dt.UTC)
 
@@ -35,7 +36,7 @@ class Api:
     def restart(self) -> None:
         """Kill it at once (-9) and start another on the same port."""
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=120)
         port = self.client.base_url.port
         assert port is not None
         self.process = start(self.settings.state_dir, port)
@@ -61,13 +62,6 @@ class Api:
         engine.dispose()
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
     env = os.environ | {"DECNET_STATE_DIR": str(folder), "DECNET_API_PORT": str(port)}
     return subprocess.Popen(
@@ -77,7 +71,7 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
 
 def wait_for(process: subprocess.Popen[bytes], client: httpx2.Client) -> None:
     """Until it answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             client.get("/health")
@@ -105,9 +99,12 @@ def running_api(folder: Path) -> Iterator[Api]:
     """Start one; on leaving, it must stop cleanly and have printed no traceback."""
     port = free_port()
     settings = Settings.from_env({"DECNET_STATE_DIR": str(folder), "DECNET_API_PORT": str(port)})
-    migrate(settings.db_url)
+    if settings.db_file and settings.db_file.exists():
+        migrate(settings.db_url)
+    else:
+        migrated(folder)
     process = start(folder, port)
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
         wait_for(process, client)
         token = auth.mint(settings.jwt_secret, "admin", "admin")
         client.headers["Authorization"] = f"Bearer {token}"
@@ -117,6 +114,6 @@ def running_api(folder: Path) -> Iterator[Api]:
         finally:
             # Not `process`: a test may have put another in its place.
             api.process.terminate()
-            _, errors = api.process.communicate(timeout=30)
+            _, errors = api.process.communicate(timeout=120)
     assert api.process.returncode == 0, errors.decode()
     assert b"Traceback" not in errors, errors.decode()

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import os
+import shutil
 import signal
 import sqlite3
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from decnet.db.migrate import migrate
+from tests.support import nursery
 from tests.support.bus import DEADLINE
+from tests.support.nursery import Nursling
+
+
+@functools.cache
+def _new_database() -> Path:
+    """A database as the migrations make it, once for this process: tests have copies."""
+    folder = Path(tempfile.mkdtemp(prefix="decnet-new-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "decnet.db"
+    migrate(f"sqlite:///{file}")
+    assert [each.name for each in folder.iterdir()] == [file.name], "it is all in one file"
+    return file
 
 
 def migrated(folder: Path) -> Path:
-    """Make the database in a state folder, in a thread's own loop; gives its file."""
+    """Make the database in a state folder that has none; gives its file."""
     file = folder / "decnet.db"
-    migrate(f"sqlite:///{file}")
+    assert not file.exists()
+    shutil.copy(_new_database(), file)
     return file
 
 
@@ -32,7 +50,7 @@ def query(file: Path, sql: str) -> list[tuple[Any, ...]]:
 class Worker:
     """A worker process; its stdout is read by line, its stderr goes to a file."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | Nursling, log: Path) -> None:
         self.process = process
         self.log = log
 
@@ -63,19 +81,32 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def worker(folder: Path, *arguments: str, **env: str) -> AsyncIterator[Worker]:
-    """`python -m ARGUMENTS` on the state folder; killed at the end of the block."""
+async def worker(
+    folder: Path, module: str, *arguments: str, cold: bool = False, **env: str
+) -> AsyncIterator[Worker]:
+    """A module with its arguments on the state folder; killed at the end of the block.
+
+    Args:
+        cold: as `python -m MODULE`; else as in a fleet, from a zygote, where it imports much.
+    """
     # Beside the folder, not in it: tests fill the folder's disk.
-    log = folder.parent / f"{folder.name}-{'-'.join(arguments).replace('/', '_')[:60]}.err"
+    log = (
+        folder.parent / f"{folder.name}-{'-'.join((module, *arguments)).replace('/', '_')[:60]}.err"
+    )
+    env = {**os.environ, "DECNET_STATE_DIR": str(folder), **env}
+    process: asyncio.subprocess.Process | Nursling
     with log.open("ab") as err:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", *arguments),
-            env={**os.environ, "DECNET_STATE_DIR": str(folder), **env},
-            cwd=Path(__file__).resolve().parents[2],
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=err,
-        )
+        if module in nursery.FLOORS and not cold:
+            process = await nursery.start(module, arguments, env, err)
+        else:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", module, *arguments),
+                env=env,
+                cwd=nursery.ROOT,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=err,
+            )
     made = Worker(process, log)
     try:
         yield made

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from decnet.run.ports import free_ports
 from tests.support.bus import DEADLINE
 from tests.support.decnet_env import migrated, query, worker
 from tests.support.managers import Manager
@@ -17,8 +16,10 @@ from tests.support.managers import Manager
 FLEET = """
 [zygote.estate]
 preload = ["decnet.workers.mutate", "decnet.workers.reconciler", "decnet.workers.orchestrator"]
+bake = ["freeze"]
 [zygote.decoy]
 preload = ["decnet.workers.decoy"]
+bake = ["freeze"]
 [defaults]
 type = "notify"
 restart = "on-failure"
@@ -42,24 +43,6 @@ args = ["%i"]
 [worker."decoy@http-02"]
 [worker."decoy@smtp-02"]
 """
-KINDS = ("http", "tcp", "ftp", "smtp", "telnet", "ssh", "redis", "mysql")
-
-
-def free_bases() -> dict[str, str]:
-    """A free port for each kind on decky 1 and, a hundred further, on decky 2."""
-    found: dict[str, str] = {}
-    while len(found) < len(KINDS):
-        port = random.randrange(20_000, 60_000)
-        with contextlib.ExitStack() as held:
-            try:
-                for each in (port, port + 100):
-                    sock = held.enter_context(socket.socket())
-                    sock.bind(("127.0.0.1", each))
-            except OSError:
-                continue
-            if all(abs(port - int(other)) not in (0, 100) for other in found.values()):
-                found[f"DECNET_DECOY_{KINDS[len(found)].upper()}_PORT"] = str(port)
-    return found
 
 
 @contextlib.asynccontextmanager
@@ -74,7 +57,7 @@ async def running_estate(folder: Path) -> AsyncIterator[Manager]:
         "DECNET_BUS_ENABLED": "false",
         "DECNET_RECONCILE_SECONDS": "1",
         "DECNET_LIFE_SECONDS": "1",
-        **free_bases(),
+        **free_ports(2),
     }
     try:
         yield await manager.start()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bus import DEADLINE
+from tests.support.ports import free_port
 
 
 def binaries() -> Path:
@@ -42,9 +42,7 @@ def server() -> Iterator[str]:
     try:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
+        port = free_port()
         data = folder / "data"
         _run(user, folder, programs / "initdb", "-D", data, "-U", "decnet", "-A", "trust", "-N")
         command = [
@@ -69,7 +67,7 @@ def server() -> Iterator[str]:
         finally:
             process.terminate()  # SIGTERM waits for clients; the tests' are gone by then
             try:
-                process.wait(10)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

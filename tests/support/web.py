@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx2
 
-from tests.support.api import free_port
+from tests.support.ports import free_port
 
-STARTED = 60
+STARTED = 180
 
 
 @dataclass
@@ -55,7 +55,7 @@ def running_web(folder: Path, api_port: int, *, said: str = "", **env: str) -> I
         process = subprocess.Popen(
             [sys.executable, "-m", "decnet.workers.web"], env=os.environ | settings, stderr=errors
         )
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
         deadline = time.monotonic() + STARTED
         while True:
             try:
@@ -69,7 +69,7 @@ def running_web(folder: Path, api_port: int, *, said: str = "", **env: str) -> I
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
+            code = process.wait(120)
     text = log.read_text()
     assert code == 0, text
     bad = [line for line in text.splitlines() if "ERROR" in line or "Traceback" in line]
