@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_examples import EXAMPLES, ask, free_port
+from tests.integration.test_examples import EXAMPLES, ask
 from tests.support.cli import Cli, eventually
+from tests.support.ports import free_port
 
 SUPERVISORD = f"""\
 [program:web]

@@ -104,7 +104,7 @@ def test_run_writes_into_the_pipe_itself(cli: Cli) -> None:
     process = cli.start("run", "--", "-c", code)
     assert process.stdout and process.stdout.readline() == "one\n"
     process.stdout.close()
-    assert process.wait(40) == 3
+    assert process.wait(120) == 3
     assert process.stderr and process.stderr.read() == ""
     process.stderr.close()
 
@@ -120,7 +120,7 @@ def test_run_passes_a_signal_on(cli: Cli, name: str) -> None:
     with process:
         assert process.stdout and process.stdout.readline() == "here\n"
         process.send_signal(getattr(signal, name))
-        assert process.wait(40) == 42
+        assert process.wait(120) == 42
 
 
 def test_run_under_nohup_ignores_sighup(cli: Cli) -> None:
@@ -131,7 +131,9 @@ def test_run_under_nohup_ignores_sighup(cli: Cli) -> None:
         assert process.stdout and process.stdout.readline() == "here\n"
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(40) == -signal.SIGTERM, "the later signal ended it, not the ignored one"
+        assert process.wait(120) == -signal.SIGTERM, (
+            "the later signal ended it, not the ignored one"
+        )
 
 
 def test_run_client_killed_hangs_the_program_up(cli: Cli) -> None:

@@ -29,6 +29,40 @@ sys.stderr.write("\\nLOADED " + " ".join(sorted(m for m, v in sys.modules.items(
 """
 
 
+EACH = """
+import json, os, sys
+import cyclopts, cyclopts.help, rich.console, rich.markdown, rich.panel, rich.table
+from zygote.cli.app import main
+sys.argv[0] = "zygotectl"
+told = []
+for words in json.loads(sys.argv.pop()):
+    reader, writer = os.pipe()
+    if not (pid := os.fork()):
+        os.dup2(writer, 1)
+        sys.argv[1:] = words
+        try:
+            code = main()
+        except SystemExit as ended:
+            code = ended.code
+        sys.stdout.flush()
+        os._exit(code or 0)
+    os.close(writer)
+    with open(reader) as out:
+        told.append((out.read(), os.waitpid(pid, 0)[1]))
+json.dump(told, sys.stdout)
+"""
+"""Commands one after the other, as copies of one process that has loaded what all of them load."""
+
+
+def each(folder: Path, commands: list[list[str]]) -> list[tuple[str, int]]:
+    """What each command prints into a pipe, and its `wait` status."""
+    done = subprocess.run(
+        [sys.executable, "-c", EACH, json.dumps(commands)], cwd=folder, check=True, text=True,
+        env=Cli(folder).env(COLUMNS="80"), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return [(out, status) for out, status in json.loads(done.stdout)]
+
+
 def loaded(*words: str) -> set[str]:
     """Every module that a command line loads in a fresh interpreter."""
     code = LOADED.format(words=list(words))
@@ -64,13 +98,15 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     assert "--fleet" in text and "--runtime-dir" in text
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_of_a_command_has_its_whole_docstring(tmp_path: Path, verb: str) -> None:
-    done = Cli(tmp_path)(verb, "--help", COLUMNS="80")
-    assert done.out.startswith(f"Usage: zygotectl {verb}")
-    assert all(len(line) <= 80 for line in done.out.splitlines())
-    assert "[default: []]" not in done.out
-    assert Cli(tmp_path)("help", verb).code == 0
+def test_help_of_every_command_has_its_whole_docstring(tmp_path: Path) -> None:
+    told = each(tmp_path, [[verb, "--help"] for verb in VERBS])
+    again = each(tmp_path, [["help", verb] for verb in VERBS])
+    for verb, (out, status), (same, as_well) in zip(VERBS, told, again, strict=True):
+        assert status == as_well == 0, verb
+        assert out.startswith(f"Usage: zygotectl {verb}") and same
+        assert all(len(line) <= 80 for line in out.splitlines()), verb
+        assert "[default: []]" not in out, verb
+    assert Cli(tmp_path)("help", "ps", COLUMNS="80").out == again[VERBS.index("ps")][0]
 
 
 def test_unknown_command_is_usage_and_says_what_was_meant(tmp_path: Path) -> None:
@@ -86,13 +122,20 @@ def test_version(tmp_path: Path) -> None:
     assert re.fullmatch(r"zygotectl \d+\.\d+\.\d+\n", Cli(tmp_path)("--version").out)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_help_page_is_shown(tmp_path: Path, page: Path) -> None:
+def test_help_pages_are_shown(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
-    assert cli("help", page.stem).out == page.read_text()
+    listed = cli("help").out
+    told = each(tmp_path, [["help", page.stem] for page in PAGES])
+    for page, (out, status) in zip(PAGES, told, strict=True):
+        title = page.read_text().splitlines()[0]
+        assert (out, status) == (page.read_text(), 0)
+        assert title.startswith("# ") and title[2:] in listed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_help_page_is_shown_on_a_terminal(tmp_path: Path, page: Path) -> None:
     title = page.read_text().splitlines()[0]
-    assert title.startswith("# ") and title[2:] in cli("help").out
-    with cli.terminal("help", page.stem) as terminal:
+    with Cli(tmp_path).terminal("help", page.stem) as terminal:
         assert terminal.wait() == 0
     assert title[2:] in terminal.seen
 

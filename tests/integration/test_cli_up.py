@@ -79,7 +79,7 @@ def test_up_detached_returns_when_all_are_ready(cli: Cli) -> None:
                 break
         assert process.poll() is None, "it waits for the last one"
         go(cli)
-        assert process.wait(40) == 0
+        assert process.wait(120) == 0
         assert process.stdout.read().startswith("up: 2 of 2 workers ready, manager pid ")
     said = cli("ps", "--json").json
     assert {w["state"] for w in said["workers"]} == {"ready"}
@@ -153,7 +153,7 @@ def test_up_in_the_foreground_stops_the_fleet_on_a_signal(cli: Cli, number: int)
                 break
         process.send_signal(number)
         rest = process.stdout.read()
-        assert process.wait(40) == 0
+        assert process.wait(120) == 0
     assert "manager stopping" in rest
     assert rest.endswith("the fleet has stopped\n")
 
@@ -171,7 +171,7 @@ def test_up_in_the_foreground_json_is_lines_of_objects(cli: Cli) -> None:
                 break
         process.terminate()
         assert "stopping" in {json.loads(line)["event"] for line in process.stdout}
-        assert process.wait(40) == 0
+        assert process.wait(120) == 0
 
 
 def test_up_in_the_foreground_client_killed_leaves_the_fleet(cli: Cli) -> None:
@@ -197,7 +197,7 @@ def test_up_in_the_foreground_tells_that_the_manager_was_killed(cli: Cli) -> Non
                 break
         said = cli("ps", "--json").json
         os.kill(said["manager"]["pid"], signal.SIGKILL)
-        assert process.wait(40) == 128 + signal.SIGKILL
+        assert process.wait(120) == 128 + signal.SIGKILL
         assert "its workers live on: zygotectl up adopts them" in process.stderr.read()
     pids = {w["pid"] for w in said["workers"]}
     again = cli("up", "--detach")

@@ -296,7 +296,7 @@ def test_events_show_the_newest_and_follow(cli: Cli) -> None:
         assert second["seq"] == first["seq"] + 1
         assert (second["event"], second["detail"]) == ("ended", "signalled(SIGKILL)")
         process.send_signal(signal.SIGINT)
-        assert process.wait(40) == 0
+        assert process.wait(120) == 0
     assert cli("events", "-n", "0").out == ""
 
 
@@ -392,5 +392,5 @@ def test_output_to_a_reader_that_left_is_no_failure(cli: Cli) -> None:
     with process:
         assert process.stdout and process.stderr
         process.stdout.close()
-        assert process.wait(40) == 0
+        assert process.wait(120) == 0
         assert process.stderr.read() == ""

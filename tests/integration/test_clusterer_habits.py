@@ -235,7 +235,7 @@ def _ask(folder: Path) -> None:
 
         def decnetctl(*words: str) -> str:
             command = [sys.executable, "-m", "decnet.cli.app", *words]
-            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180)
             assert done.returncode == 0, done.stderr
             return done.stdout
 

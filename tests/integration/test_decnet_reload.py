@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from tests.support.api import free_port
 from tests.support.clients import load
 from tests.support.decnet_env import migrated
 from tests.support.managers import Manager, managers
+from tests.support.ports import free_port
 from zygote.client.api import Client
 
 PRELOAD = ("decnet.workers.api", "decnet.workers.web", "decnet.decoys.http")

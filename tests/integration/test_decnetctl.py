@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from decnet.web.api import auth
-from tests.support.api import Api, free_port, running_api
+from tests.support.api import Api, running_api
+from tests.support.ports import free_port
 
 PROGRAM = [sys.executable, "-m", "decnet.cli.app"]
 
 
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    with running_api(tmp_path) as running:
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with running_api(tmp_path_factory.mktemp("api")) as running:
         yield running
 
 
@@ -33,7 +34,7 @@ def environment(api: Api) -> dict[str, str]:
 
 def decnetctl(api: Api, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*PROGRAM, *words], env=environment(api), capture_output=True, text=True, timeout=60
+        [*PROGRAM, *words], env=environment(api), capture_output=True, text=True, timeout=180
     )
 
 
@@ -73,7 +74,7 @@ def test_decnetctl_visits_follow_goes_on_with_what_comes(api: Api) -> None:
     finally:
         process.terminate()
         process.stdout.close()
-        process.wait(30)
+        process.wait(120)
     assert later == [first["id"] + 1, first["id"] + 2]
 
 
@@ -86,7 +87,7 @@ def test_decnetctl_without_an_interface_says_where_it_looked(tmp_path: Path) -> 
     port = free_port()
     env = os.environ | {"DECNET_STATE_DIR": str(tmp_path), "DECNET_API_PORT": str(port)}
     done = subprocess.run(
-        [*PROGRAM, "attackers"], env=env, capture_output=True, text=True, timeout=60
+        [*PROGRAM, "attackers"], env=env, capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 3
     assert str(port) in done.stderr

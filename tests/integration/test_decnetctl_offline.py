@@ -13,10 +13,11 @@ import pytest
 from sqlmodel import Session, create_engine, select
 
 from decnet.cli.app import main
-from decnet.db.migrate import migrate
 from decnet.db.tables import Attacker, Credential, Log, TtpTag, User
 from decnet.web.api import auth
-from tests.support.api import NOW, free_port
+from tests.support.api import NOW
+from tests.support.decnet_env import migrated
+from tests.support.ports import free_port
 from zygote.cli.context import current
 
 EVIL = '=HYPERLINK("http://x","you won")'
@@ -26,9 +27,7 @@ EVIL = '=HYPERLINK("http://x","you won")'
 def state(tmp_path: Path) -> Path:
     folder = tmp_path / "state"
     folder.mkdir()
-    url = f"sqlite:///{folder}/decnet.db"
-    migrate(url)
-    engine = create_engine(url)
+    engine = create_engine(f"sqlite:///{migrated(folder)}")
     with Session(engine) as session:
         who = Attacker(ip="192.0.2.7", first_seen=NOW, last_seen=NOW, services=["ssh", "http"])
         session.add(who)

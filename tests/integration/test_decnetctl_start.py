@@ -36,7 +36,7 @@ def loaded(*words: str) -> tuple[str, set[str]]:
         [sys.executable, "-X", "importtime", "-m", "decnet.cli.app", *words],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=180,
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     return done.stdout, {line.rpartition("|")[2].strip().split(".")[0] for line in lines}

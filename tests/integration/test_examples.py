@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,9 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli, eventually
+from tests.support.ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def setup(where: Path, **env: str) -> str:
     """Set-up must refuse; what it says."""
     done = subprocess.run(
         [where / ".ci" / "setup"], env={**os.environ, **env}, cwd=where, text=True,
-        capture_output=True, timeout=100, check=False,
+        capture_output=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done
     assert "hint: " in done.stderr, done
@@ -90,7 +90,7 @@ def test_second_run_says_who_runs(tmp_path: Path) -> None:
         lock.write("4711\n")
         lock.flush()
         done = subprocess.run(
-            [sys.executable, "-m", "decnet.run", "--no-cold"], cwd=ROOT, text=True, timeout=100,
+            [sys.executable, "-m", "decnet.run", "--no-cold"], cwd=ROOT, text=True, timeout=180,
             capture_output=True, check=False, stdin=subprocess.DEVNULL,
             env={**os.environ, "ZYGOTE_RUNTIME_DIR": str(run),
                  "DECNET_STATE_DIR": str(tmp_path / "state")},

@@ -24,7 +24,7 @@ def checker(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.Complet
         env={**os.environ, **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

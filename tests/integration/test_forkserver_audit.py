@@ -64,7 +64,7 @@ def test_audit_refuses_and_names_the_module(manager: MiniManager, name: str) -> 
     assert [finding["rule"] for finding in findings] == [rule]
     assert findings[0]["module"] == "culprit"
     assert f"allow = {{ {parts['findings'][0]['rule']} = " in parts["hint"]
-    assert manager.process.wait(30) == 1
+    assert manager.process.wait(120) == 1
 
 
 @pytest.mark.parametrize("name", ["thread", "socket", "sqlite"])

@@ -36,7 +36,7 @@ def refuse(manager: MiniManager, **spec: object) -> dict[str, object]:
     """Bake, which must fail; the zygote must then have ended with 1."""
     with pytest.raises(BakeFailedError) as caught:
         manager.bake(**spec)
-    assert manager.process.wait(30) == 1
+    assert manager.process.wait(120) == 1
     parts = caught.value.parts
     assert parts["place"] == "fleet.toml:7"
     assert parts["hint"]
@@ -63,7 +63,7 @@ def test_bake_tells_each_import_before_it_runs(make: Make) -> None:
     with pytest.raises(EOFError):
         manager.bake(preload=("first", "second"))
     assert manager.progress[-2:] == [("import", "first"), ("import", "second")]
-    assert manager.process.wait(30) == -signal.SIGKILL
+    assert manager.process.wait(120) == -signal.SIGKILL
 
 
 def test_bake_worker_has_the_floor(make: Make) -> None:

@@ -73,7 +73,7 @@ def unit(tmp_path: Path) -> Iterator[Unit]:
 
 def test_ended_while_the_unit_stops_ends_what_is_left(unit: Unit) -> None:
     assert unit.end(job="42") == "worker.web: 1 processes are left, killed\n"
-    assert unit.left.wait(30) == -9
+    assert unit.left.wait(120) == -9
 
 
 def test_ended_by_a_crash_leaves_workers_alone(unit: Unit) -> None:

@@ -27,8 +27,9 @@ from tests.support.postgres import server
 pytest.importorskip("asyncpg", reason="asyncpg is not installed (extra: postgres)")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def url() -> Iterator[str]:
+    """One server for both: who migrates what is there already has nothing to do."""
     with server() as found:
         yield found
 
@@ -44,7 +45,7 @@ async def test_migrations_make_all_tables(url: str) -> None:
     assert found == set(METADATA.tables) | {"alembic_version"}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_fleet_counts_agree_under_load(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

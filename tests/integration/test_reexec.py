@@ -195,7 +195,7 @@ async def test_twenty_reexecs_under_load_lose_no_event_and_no_descriptor(make: M
     async def open_now() -> int:
         return descriptors(manager.pid)
 
-    await manager.eventually(open_now, lambda count: count == before)
+    await manager.eventually(open_now, lambda count: count <= before)
 
 
 async def test_what_happens_during_the_exec_is_noticed_afterwards(make: Make) -> None:

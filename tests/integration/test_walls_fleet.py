@@ -98,7 +98,7 @@ async def test_credentials_reach_their_worker_alone(make: Make, tmp_path: Path) 
     for pid in (manager.pid, *[z.pid for z in await manager.zygotes()]):
         assert SECRET.encode() not in memory(pid), "neither the manager nor a zygote has it"
     assert SECRET.encode() in memory(state.pid), "as we can see"
-    (manager.folder / "thief.go").write_text(f"in@1 {state.pid}")
+    manager.touch("thief.go", f"in@1 {state.pid}")
     stolen = await manager.lines("thief.stole", 4)
     if LANDLOCK:
         assert {line.partition(":")[0] for line in stolen} == {"no"}, stolen

@@ -15,10 +15,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.api import Api, blocks, free_port, running_api
+from tests.support.api import Api, blocks, running_api
+from tests.support.ports import free_port
 from tests.support.web import Web, running_web
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def test_web_port_taken_names_the_variable(tmp_path: Path) -> None:
             [sys.executable, "-m", "decnet.workers.web"],
             env=os.environ | env,
             capture_output=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
     assert process.returncode == 1
@@ -206,12 +207,12 @@ def test_web_port_taken_names_the_variable(tmp_path: Path) -> None:
 
 
 class Upstream:
-    """An upstream that answers wrongly, once a connection."""
+    """An upstream that answers wrongly, once a connection: with `answer`."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self) -> None:
         self._sock = socket.create_server(("127.0.0.1", free_port()))
         self.port: int = self._sock.getsockname()[1]
-        self._answer = answer
+        self.answer = b""
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -219,9 +220,10 @@ class Upstream:
         while True:
             connection, _ = self._sock.accept()
             with connection:
-                if not (data := connection.recv(65536)) or data == b"stop":
+                if (data := connection.recv(65536)) == b"stop":
                     return
-                connection.sendall(self._answer)
+                if data:
+                    connection.sendall(self.answer)
 
     def close(self) -> None:
         with socket.create_connection(("127.0.0.1", self.port)) as sock:
@@ -230,23 +232,33 @@ class Upstream:
         self._sock.close()
 
 
+@pytest.fixture(scope="module")
+def astray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, Upstream]]:
+    """The worker in front of such a one."""
+    upstream = Upstream()
+    try:
+        folder = tmp_path_factory.mktemp("astray")
+        with running_web(folder, upstream.port, said="without completing response") as web:
+            yield web, upstream
+    finally:
+        upstream.close()
+
+
 @pytest.mark.parametrize(
     "answer", [b"", b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"a" * 300_000 + b"\r\n\r\n"]
 )
-def test_web_upstream_that_makes_no_sense_is_a_502(tmp_path: Path, answer: bytes) -> None:
-    upstream = Upstream(answer)
-    try:
-        with running_web(tmp_path, upstream.port) as web:
-            assert web.client.get("/api/v1/health").status_code == 502
-    finally:
-        upstream.close()
+def test_web_upstream_that_makes_no_sense_is_a_502(
+    astray: tuple[Web, Upstream], answer: bytes
+) -> None:
+    web, upstream = astray
+    upstream.answer = answer
+    before = web.log.read_text()
+    assert web.client.get("/api/v1/health").status_code == 502
+    assert "ERROR" not in web.log.read_text().removeprefix(before)
 
 
-def test_web_answer_that_breaks_off_does_not_look_complete(tmp_path: Path) -> None:
-    upstream = Upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + json.dumps(1).encode())
-    try:
-        with running_web(tmp_path, upstream.port, said="without completing response") as web:
-            with pytest.raises(httpx2.TransportError):
-                web.client.get("/api/v1/health")
-    finally:
-        upstream.close()
+def test_web_answer_that_breaks_off_does_not_look_complete(astray: tuple[Web, Upstream]) -> None:
+    web, upstream = astray
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + json.dumps(1).encode()
+    with pytest.raises(httpx2.TransportError):
+        web.client.get("/api/v1/health")

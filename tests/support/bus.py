@@ -15,7 +15,7 @@ from typing import Any
 from decnet.bus.client import BusClient
 from decnet.bus.frames import Frame, FrameParser, dump_object, encode
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds after which a condition will not come true any more; generous, the machine is slow."""
 
 

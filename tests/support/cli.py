@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 40.0
+PATIENCE = 60.0
 """Seconds that anything may take on a slow, crowded machine before the test fails."""
 
 COMMAND = (sys.executable, "-m", "zygote.cli")
@@ -90,6 +91,7 @@ class Terminal:
         *, rows: int = 24, columns: int = 80,
     ) -> None:  # fmt: skip
         self.seen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.status: int | None = None
         ours, theirs = pty.openpty()
         self._fd = ours
@@ -115,7 +117,8 @@ class Terminal:
             os.kill(self.pid, signal.SIGTERM)
             deadline = time.monotonic() + 10
             while self._reap(0) is None and time.monotonic() < deadline:
-                self._read(0.02)
+                if not self._read(0.02):
+                    time.sleep(0.01)
             if self.status is None:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
@@ -146,13 +149,17 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE
         while not (found := look()):
             assert time.monotonic() < deadline, f"{otherwise}; seen:\n{self.seen}"
-            self._read(0.02)
+            if not self._read(0.02):
+                time.sleep(0.01)
         return found
 
     def wait(self) -> int:
-        """Until it has ended; its `wait` status."""
+        """Until it has ended, and all that it wrote is in `seen`; its `wait` status."""
         self.until(lambda: self._reap(0) is not None, "it did not end")
-        self._read(0.0)
+        # The kernel hands on what was written a moment later. The end comes when nobody has the
+        # other side open any more; one whom it left behind may: so, no longer than it is quiet.
+        while self._read(0.5):
+            pass
         assert self.status is not None
         return self.status
 
@@ -169,16 +176,17 @@ class Terminal:
             self.status = status if pid else None
         return self.status
 
-    def _read(self, timeout: float) -> None:
+    def _read(self, timeout: float) -> bool:
+        """Take what is there, or comes within so many seconds; False where nothing came."""
         ready, _, _ = select.select([self._fd], [], [], timeout)
         if not ready:
-            return
+            return False
         try:
             data = os.read(self._fd, 65536)
         except OSError:  # EIO: nobody has the other side open any more
-            time.sleep(timeout)
-            return
-        self.seen += data.decode(errors="replace")
+            return False
+        self.seen += self._decoder.decode(data)
+        return True
 
 
 def plain(text: str) -> str:

@@ -240,7 +240,7 @@ def test_phases_of_a_command(command: str, phases: set[str]) -> None:
     assert set(phases_of("command", {"command": command})) == phases
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_phases_of_a_hostile_command_take_no_time() -> None:
     for text in ("curl " + "-T" * 9000, "scp " * 9000, "|" * 9000, "nc " + " " * 9000):
         list(phases_of("command", {"command": text}))

@@ -261,7 +261,7 @@ async def sent(folder: Path, *pieces: bytes) -> list[str]:
             await asyncio.sleep(0)
         writer.close()
         await writer.wait_closed()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while inlet.health()["inlet"]["connections"] or not inlet.received:
                 await asyncio.sleep(0.005)
     finally:

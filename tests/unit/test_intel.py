@@ -193,7 +193,7 @@ def test_answers_of_any_kind_are_read_or_refused(name: str, body: bytes) -> None
 async def test_services_are_asked_and_understood(
     name: str, verdict: str, column: str, value: object
 ) -> None:
-    async with services() as stub, httpx2.AsyncClient(timeout=5) as client:
+    async with services() as stub, httpx2.AsyncClient(timeout=30) as client:
         provider = KINDS[name](client, stub.url, f"key-{name}")
         found = await provider.ask(PUBLIC)
         assert (found.verdict, found.columns[column]) == (verdict, value)

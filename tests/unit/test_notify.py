@@ -18,7 +18,7 @@ from zygote.manager.notify import microseconds, parse
 def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "n"))
-        listening.settimeout(5)
+        listening.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
         yield listening
 
@@ -38,7 +38,7 @@ def test_notify_reaches_an_abstract_address(monkeypatch: pytest.MonkeyPatch) -> 
     name = f"zygote-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + name)
-        listening.settimeout(5)
+        listening.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
         assert notify.ready()
         assert listening.recv(99) == b"READY=1"
@@ -101,7 +101,7 @@ def test_notify_ready_waits_for_a_manager_that_is_being_started_again(
     def listen() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
             listening.bind(str(tmp_path / "n"))
-            listening.settimeout(5)
+            listening.settimeout(30)
             heard.append(listening.recv(99))
 
     later = threading.Timer(0.2, listen)
