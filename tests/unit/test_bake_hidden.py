@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import dis
 import gc
+import opcode
 import sys
+from typing import Any
 
 import pytest
 
@@ -78,3 +81,45 @@ def test_what_code_was_asked_for_is_found() -> None:
     assert list(Hidden().asked_of(code)) == []
     names = code.co_varnames
     assert any(thing is names for thing in Hidden().asked_of(code))
+
+
+@pytest.mark.skipif(
+    "LOAD_CONST_MORTAL" not in getattr(opcode, "_specialized_opmap", {}),
+    reason="no instruction of this Python counts a constant without a look at its count",
+)
+def test_constants_of_warm_code_are_counted_no_more() -> None:
+    scope: dict[str, Any] = {}
+    exec("def constant(n):\n    return (n, 2.5) if n else (n, 'a b')\n", scope)
+    function = scope["constant"]
+    for _ in range(100):
+        function(0), function(1)
+
+    def counting() -> list[str]:
+        return [
+            i.opname for i in dis.get_instructions(function, adaptive=True) if "_MORTAL" in i.opname
+        ]
+
+    assert counting()
+    Hidden().keep_constants(function.__code__)
+    assert not counting()
+    assert function(1) == (1, 2.5)
+    assert function(0) == (0, "a b")
+
+
+def test_constants_of_code_that_is_watched_are_left_alone() -> None:
+    scope: dict[str, Any] = {}
+    exec("def constant():\n    return 2.5\n", scope)
+    function = scope["constant"]
+    for _ in range(100):
+        function()
+    seen: list[str] = []
+    before = sys.gettrace()
+    sys.settrace(lambda frame, event, _: seen.append(event))
+    try:
+        function()
+        Hidden().keep_constants(function.__code__)
+        assert function() == 2.5
+    finally:
+        sys.settrace(before)
+    assert "call" in seen
+    assert function() == 2.5

@@ -12,13 +12,18 @@ Facts, CPython 3.12 to 3.14:
   already is made as if they were.
 - A code object keeps what it was once asked for (`co_code`, `co_varnames`, `co_cellvars`,
   `co_freevars`) in a block beside it.
+- In 3.14 an instruction that loads a constant becomes, when it first runs, one for a constant that
+  is counted (LOAD_CONST_MORTAL: it counts whatever the count says) or one for an immortal constant,
+  which writes nothing. Code that is warm has the first kind, and its constants are immortal now: so
+  it is given the second.
 
-Both offsets are found out on things of our own; what is not found is left alone.
+Offsets are found out on things of our own; what is not found is left alone.
 """
 
 from __future__ import annotations
 
 import ctypes
+import opcode
 import sys
 from collections.abc import Iterator
 from types import CodeType
@@ -36,6 +41,31 @@ _ASKED = 4
 """Words in the block beside a code object."""
 
 
+def _read_lengths() -> dict[int, int]:
+    """Instructions -> bytes to the next one. Those that tools put in are not among them."""
+    caches = getattr(opcode, "_inline_cache_entries", {})
+    special = getattr(opcode, "_specialized_opmap", {})
+    kinds = {kind: name for name, all_of in _kinds().items() for kind in all_of}
+    every = {**opcode.opmap, **special}.items()
+    return {
+        number: 2 + 2 * caches.get(kinds.get(name, name), 0)
+        for name, number in every
+        if number <= 255 and not name.startswith(("INSTRUMENTED_", "ENTER_EXECUTOR"))
+    }
+
+
+def _kinds() -> dict[str, list[str]]:
+    """Instructions -> what they may become."""
+    return getattr(opcode, "_specializations", {})
+
+
+_COUNTING, _BORROWING = (
+    getattr(opcode, "_specialized_opmap", {}).get(f"LOAD_CONST_{kind}", 0)
+    for kind in ("MORTAL", "IMMORTAL")
+)
+_LENGTHS = _read_lengths() if _COUNTING and _BORROWING else {}
+
+
 class _Specimen:
     def __init__(self) -> None:
         self.one = self.two = 0
@@ -48,6 +78,7 @@ class Hidden:
         self.keys = _keys_offset()
         self.asked = _asked_offset()
         self.shrinks = bool(self.keys) and _shrinks(self.keys)
+        self.loads = bool(_LENGTHS) and _is_where_we_think()
 
     def keep_keys(self, kind: type) -> None:
         """Give the attribute names that instances of a class share a count that stays."""
@@ -68,6 +99,30 @@ class Hidden:
                 at = _word(block + number * _WORD).value
                 if at:
                     yield ctypes.cast(at, ctypes.py_object).value
+
+    def keep_constants(self, code: CodeType) -> None:
+        """Load constants, immortal now, without counting them."""
+        if not self.loads:
+            return
+        instructions: bytes = code._co_code_adaptive  # type: ignore[attr-defined]
+        if _COUNTING not in instructions:
+            return
+        begin = id(code) + CodeType.__basicsize__
+        for at in _loads(instructions):
+            ctypes.c_uint8.from_address(begin + at).value = _BORROWING
+
+
+def _loads(instructions: bytes) -> list[int]:
+    """Where constants are loaded and counted; nowhere if not all of it is understood."""
+    found, at = [], 0
+    while at < len(instructions):
+        number = instructions[at]
+        if number == _COUNTING:
+            found.append(at)
+        if number not in _LENGTHS:
+            return []
+        at += _LENGTHS[number]
+    return found
 
 
 def _word(at: int) -> ctypes.c_uint64:
@@ -117,3 +172,17 @@ def _asked_offset() -> int:
     block = _word(id(code) + found[0]).value
     held = [_word(block + number * _WORD).value for number in range(_ASKED)]
     return found[0] if id(names) in held else 0
+
+
+def _is_where_we_think() -> bool:
+    """Whether instructions are the end of a code object, and a warm one counts its constant."""
+    scope: dict[str, Any] = {}
+    exec("def constant():\n    return 0.125\n", scope)
+    for _ in range(100):
+        scope["constant"]()
+    code: CodeType = scope["constant"].__code__
+    instructions: bytes = code._co_code_adaptive  # type: ignore[attr-defined]
+    there = ctypes.string_at(id(code) + CodeType.__basicsize__, len(instructions))
+    return there == instructions and [
+        code.co_consts[instructions[at + 1]] for at in _loads(there)
+    ] == [0.125]

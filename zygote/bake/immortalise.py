@@ -40,7 +40,8 @@ def run(_bake: Bake) -> str:
 
 def _walk(counts: selftest.Counts) -> int:
     """Mark everything reachable; the mark itself says what was visited already."""
-    words, immortal, referents = counts.words, counts.immortal, gc.get_referents
+    words, flags, referents = counts.words, counts.flags, gc.get_referents
+    immortal, given = counts.immortal, counts.given
     number = 0
     hidden = Hidden()
     # Objects that are immortal from the start are not in any list of the collector's, but the
@@ -52,7 +53,9 @@ def _walk(counts: selftest.Counts) -> int:
         at = id(thing) >> 2
         if words[at] >= immortal or id(thing) == own:
             continue
-        words[at] = immortal
+        words[at] = given
+        if flags:
+            flags[2 * at + 3] |= 1
         number += 1
         if type(thing) is str:
             hash(thing)  # kept in the string: a worker that computes it writes there
@@ -64,6 +67,7 @@ def _walk(counts: selftest.Counts) -> int:
             stack += (thing.co_consts, thing.co_names, thing.co_linetable, thing.co_exceptiontable)
             stack += (thing.co_filename, thing.co_name, thing.co_qualname)
             stack.extend(hidden.asked_of(thing))
+            hidden.keep_constants(thing)
     return number
 
 

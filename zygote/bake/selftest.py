@@ -21,15 +21,28 @@ class Counts:
     - 3.12 and 3.13: a count whose low word is 0xFFFFFFFF is neither raised nor lowered.
     - 3.14 and 3.15: the same for any low word from 3 << 30 up (0xC0000000); between 1 << 31 and
       that it is never lowered, but still raised. `sys._is_immortal` (3.14) tells.
+    - There the lowest of the 16 bits at byte 6 says the same once more, and what a call returns is
+      judged by it alone: where it is missing, each such reference is counted down when it is
+      dropped, however immortal the count. And a frame that took its reference earlier counts it
+      down in any case: hence some distance from 3 << 30.
     - 3.15 has PyUnstable_SetImmortal. It is meant for an object that its maker alone refers to,
       and takes no string: of no use for a heap that is there already. So the count is written.
     - 3.11 has no such value. Free-threaded builds count in two other fields.
+
+    Attributes:
+        immortal: low words from here up are never written.
+        given: the one that `immortalise` writes.
+        words: the low words of all that has an address, by address >> 2.
+        flags: the 16 bits at byte 6, by (address + 6) >> 1; None where they mean nothing.
     """
 
-    def __init__(self, immortal: int) -> None:
+    def __init__(self, immortal: int, given: int = 0, *, flagged: bool = False) -> None:
         self.immortal = immortal
-        # One array over the whole address space: reading and writing make no object per access.
-        self.words = (ctypes.c_uint32 * (1 << 45)).from_address(0)
+        self.given = given or immortal
+        # One array over the whole address space (48 bits on aarch64, 47 on x86-64): reading and
+        # writing make no object per access.
+        self.words = (ctypes.c_uint32 * (1 << 46)).from_address(0)
+        self.flags = (ctypes.c_uint16 * (1 << 47)).from_address(0) if flagged else None
 
 
 def immortal_counts() -> Counts | str:
@@ -40,7 +53,10 @@ def immortal_counts() -> Counts | str:
         return "no immortal reference counts before Python 3.12"
     if sys.maxsize < 2**32 or sys.byteorder != "little":
         return "only known for 64-bit little-endian builds"
-    counts = Counts(0xFFFFFFFF if sys.version_info < (3, 14) else 3 << 30)
+    if sys.version_info < (3, 14):
+        counts = Counts(0xFFFFFFFF)
+    else:
+        counts = Counts(3 << 30, 7 << 29, flagged=True)
     if not _holds(counts):
         return f"Python {sys.version.split()[0]} does not keep the immortal count it should know"
     return counts
@@ -48,22 +64,32 @@ def immortal_counts() -> Counts | str:
 
 def _holds(counts: Counts) -> bool:
     """Whether the count of an object is where we think, and stays once it is immortal."""
-    words, is_immortal = counts.words, getattr(sys, "_is_immortal", None)
+    words, flags, is_immortal = counts.words, counts.flags, getattr(sys, "_is_immortal", None)
     if words[id(None) >> 2] < counts.immortal:
         return False
-    probe = object()
-    at = id(probe) >> 2
+    held = [object()]  # in a variable it would be the frame's, too, which counts it to the end
+    at = id(held[0]) >> 2
     before = words[at]
-    held = [probe] * _PROBES
+    more = held * _PROBES
     counted = words[at] == before + _PROBES
-    del held
-    if not counted or words[at] != before or (is_immortal and is_immortal(probe)):
+    del more
+    if not counted or words[at] != before or (is_immortal and is_immortal(held[0])):
         return False
-    words[at] = counts.immortal
-    held = [probe] * _PROBES
-    raised = words[at] != counts.immortal
-    del held
-    lowered = words[at] != counts.immortal
-    agreed = is_immortal is None or is_immortal(probe)
+    if flags and flags[2 * at + 3]:
+        return False
+    words[at] = counts.given
+    if flags:
+        flags[2 * at + 3] = 1
+    more = held * _PROBES
+    seen = {words[at]}
+    del more
+    seen.add(words[at])
+    for _ in range(_PROBES):
+        next(iter(held))  # what a call returns is dropped
+        held.append(held.pop())
+    seen.add(words[at])
+    agreed = is_immortal is None or is_immortal(held[0])
     words[at] = before
-    return agreed and not raised and not lowered
+    if flags:
+        flags[2 * at + 3] = 0
+    return agreed and seen == {counts.given}
