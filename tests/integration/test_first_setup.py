@@ -55,6 +55,19 @@ def test_setup_wrong_python(tmp_path: Path) -> None:
     assert not (where / ".venv").exists()
 
 
+def test_setup_python_of_another_build(tmp_path: Path) -> None:
+    """One that starts, and is refused: it says why. `-I` and `-c` come first, then the program."""
+    where = checkout(tmp_path / "x")
+    lie = {
+        "free-threaded": "import sysconfig; sysconfig.get_config_var = lambda name: 1",
+        "it is Python 3.1": "import sys; sys.version_info = (3, 10, 0)",
+    }
+    for said, lied in lie.items():
+        python = script(tmp_path / "python3", f'exec {sys.executable} -I -c "{lied}\n$3"')
+        python.write_text(python.read_text().replace("\\n", "\n"))
+        assert said in setup(where, PYTHON=str(python))
+
+
 def test_setup_no_python_at_all(tmp_path: Path) -> None:
     where = checkout(tmp_path / "x")
     tools = tmp_path / "bin"

@@ -118,6 +118,10 @@ def test_selftest_refuses_free_threaded_builds_with_a_reason(
 ) -> None:
     monkeypatch.setattr(selftest.sysconfig, "get_config_var", lambda name: 1)
     assert "free-threaded" in str(selftest.immortal_counts())
+    with pytest.raises(ZygoteError, match="free-threaded") as raised:
+        selftest.check_build("floor", "fleet.toml:7")
+    assert "[zygote.floor]" in raised.value.hint
+    assert raised.value.place == "fleet.toml:7"
 
 
 def test_pipeline_counts_a_fault_of_an_optional_stage_as_skipped(

@@ -10,6 +10,8 @@ import ctypes
 import sys
 import sysconfig
 
+from zygote.errors import ZygoteError
+
 _PROBES = 1000
 
 
@@ -43,6 +45,29 @@ class Counts:
         # writing make no object per access.
         self.words = (ctypes.c_uint32 * (1 << 46)).from_address(0)
         self.flags = (ctypes.c_uint16 * (1 << 47)).from_address(0) if flagged else None
+
+
+def check_build(name: str, place: str) -> None:
+    """Refuse a build whose heap cannot be shared.
+
+    Args:
+        name: of the zygote.
+        place: of it in the fleet file.
+    Raises:
+        ZygoteError: "free-threaded".
+    """
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return
+    raise ZygoteError(
+        f"cannot bake zygote '{name}': {sys.executable} is Python "
+        f"{sys.version.split()[0]} without its lock (free-threaded), which writes to what it "
+        "shares in ways that are not known here",
+        code="free-threaded",
+        step="bake",
+        place=place,
+        hint=f"name the ordinary build of the same version: `python` of [zygote.{name}], or the "
+        "interpreter that the manager is started with",
+    )
 
 
 def immortal_counts() -> Counts | str:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from zygote.audit import atexits
-from zygote.bake import pipeline, seal
+from zygote.bake import pipeline, seal, selftest
 from zygote.bake.stage import Bake, Stage
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import ZygoteSpec
@@ -191,6 +191,7 @@ def _bake(
     try:
         path = _path = chosen()
         spec = _spec(request.head.kind, body)
+        selftest.check_build(spec.name, spec.place)
         owner = person.read(json.loads(body))
         person.step_down(owner)
         if inherits:
