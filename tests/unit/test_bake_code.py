@@ -6,7 +6,7 @@ import asyncio
 import sys
 import traceback
 import weakref
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, SimpleNamespace
 
 import pytest
 
@@ -140,3 +140,12 @@ def test_a_branch_is_written_whenever_it_is_taken() -> None:
     for _ in range(100):
         scope["sign"](3)
     assert code.notes(scope["sign"].__code__) is None
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_code_is_not_moved_where_it_is_compiled(monkeypatch: pytest.MonkeyPatch, on: bool) -> None:
+    """Machine code and the code object that it was made of know each other's places."""
+    jit = SimpleNamespace(is_enabled=lambda: on)
+    monkeypatch.setattr(sys, "_jit", jit, raising=False)
+    assert isinstance(code.layout(), str) == on
+    assert not on or "compiler" in str(code.layout())

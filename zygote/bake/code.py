@@ -71,6 +71,10 @@ def layout() -> Layout | str:
     """The layout here; or a line that says why code cannot be moved."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "a free-threaded Python keeps code for each thread"
+    if compiles():
+        return (
+            "its just-in-time compiler, which is on, keeps the places of code in what it compiled"
+        )
     if sys.maxsize < 2**32 or sys.implementation.name != "cpython":
         return "only known for 64-bit CPython"
     function = _specimen()
@@ -87,6 +91,12 @@ def layout() -> Layout | str:
         return f"functions of Python {sys.version.split()[0]} look different from those known"
     found = Layout(offsets[0], items)
     return found if _holds(found) else "a moved function does not run as before"
+
+
+def compiles() -> bool:
+    """Whether machine code is made of what runs often. See: PYTHON_JIT, sys._jit (3.14)."""
+    jit = getattr(sys, "_jit", None)
+    return jit is not None and bool(jit.is_enabled())
 
 
 def movable(code: CodeType) -> bool:
