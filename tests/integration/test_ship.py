@@ -34,7 +34,7 @@ from tests.support.ship import (
 from tests.support.visitors import Ran, run
 
 needs_rsyslog = pytest.mark.skipif(
-    shutil.which("rsyslogd") is None or not Path("/usr/lib/x86_64-linux-gnu/rsyslog").is_dir(),
+    shutil.which("rsyslogd") is None or not [*Path("/usr/lib").glob("*/rsyslog")],
     reason="needs rsyslogd: apt install rsyslog rsyslog-openssl",
 )
 

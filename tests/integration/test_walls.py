@@ -17,6 +17,7 @@ import pytest
 from tests.support.children import Made, spawn, started
 from tests.support.forkserver import MiniManager, baked
 from zygote.fleet import seccomp
+from zygote.fleet.syscalls import NUMBERS
 from zygote.sys import caps, landlock
 from zygote.wire.messages import REPORT_EXIT
 
@@ -121,8 +122,8 @@ def test_wall_seccomp_processes_but_no_namespaces(manager: MiniManager, tmp_path
     code = """{
         "process": tried(lambda: subprocess.run(["/bin/true"], check=True) and 0),
         "namespace": tried(lambda: libc.unshare(0x10000000)),
-        "by clone": tried(lambda: libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0)),
-    }"""
+        "by clone": tried(lambda: libc.syscall(CLONE, 0x10000000 | 17, 0, 0, 0, 0)),
+    }""".replace("CLONE", str(NUMBERS[os.uname().machine]["clone"]))
     found = attempt(manager, tmp_path, filtered((*CALLS, "~unshare")), code)
     assert found == {"process": "done", "namespace": "EPERM", "by clone": "EPERM"}
 

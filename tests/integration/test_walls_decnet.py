@@ -93,6 +93,7 @@ def forks():
     if os.fork() == 0:
         os._exit(0)
 given = json.loads(sys.argv[1])
+x86 = os.uname().machine == "x86_64"  # else the numbers of arm64
 for name, path in given["files"].items():
     attempt(name, lambda: read(path))
 attempt("raw", lambda: make(socket.AF_INET, socket.SOCK_RAW, 1))
@@ -104,7 +105,7 @@ attempt("fork", forks)
 attempt("namespace", lambda: libc.unshare(0x10000000))
 attempt("ptrace", lambda: libc.ptrace(16, given["sibling"], 0, 0))
 attempt("signal", lambda: os.kill(given["sibling"], signal.SIGKILL))
-attempt("kernel", lambda: libc.syscall(321, 0, 0, 0))  # bpf
+attempt("kernel", lambda: libc.syscall(321 if x86 else 280, 0, 0, 0))  # bpf
 attempt("thread", lambda: threading.Thread(target=int).start())
 attempt("shell", lambda: os.execv("/bin/sh", ["sh", "-c", "echo shell"]))
 print(json.dumps(done), flush=True)

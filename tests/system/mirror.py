@@ -47,7 +47,7 @@ def look() -> dict[str, Any]:
         "oom_score_adj": Path("/proc/self/oom_score_adj").read_text(),
         "affinity": sorted(os.sched_getaffinity(0)),
         "policy": (os.sched_getscheduler(0), os.sched_getparam(0).sched_priority),
-        "ioprio": _libc.syscall(252, 1, 0),
+        "ioprio": _libc.syscall(252 if os.uname().machine == "x86_64" else 31, 1, 0),
         "timerslack": _libc.prctl(30, 0, 0, 0, 0),
         "securebits": _libc.prctl(27, 0, 0, 0, 0),
         "personality": _libc.personality(0xFFFFFFFF),

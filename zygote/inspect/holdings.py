@@ -13,8 +13,8 @@ from typing import Any
 
 _PROXY_MAPPING = 16
 
-words: Any = (ctypes.c_uint64 * (1 << 44)).from_address(0)
-"""All words of the address space; only read where an object of ours lies."""
+words: Any = (ctypes.c_uint64 * (1 << 45)).from_address(0)
+"""All words of the address space (48 bits at most); only read where an object of ours lies."""
 
 
 def holds_dead_objects(thing: Any) -> bool:

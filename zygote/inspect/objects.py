@@ -175,14 +175,14 @@ class Decoder:
 
     def _read_type(self, pointer: int) -> Type | None:
         memory = self.memory
-        if pointer < 1 << 16 or pointer & 7 or pointer >> 47:
+        if pointer < 1 << 16 or pointer & 7 or pointer >> 48:
             return None
         chain = [pointer]
         for _ in range(4):
             meta = memory.word(chain[-1] + 8)
             if meta == chain[-1]:
                 break
-            if meta < 1 << 16 or meta & 7 or meta >> 47:
+            if meta < 1 << 16 or meta & 7 or meta >> 48:
                 return None
             chain.append(meta)
         else:
