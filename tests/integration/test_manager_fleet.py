@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -100,6 +101,23 @@ async def test_no_descriptors_left_is_an_error_of_one_spawn(make: Make) -> None:
     assert (await manager.worker("web")).pid == web.pid
     resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, limits)
     await manager.until("late", lambda w: w.ready)
+
+
+async def test_a_zygote_without_descriptors_is_tried_again(make: Make) -> None:
+    """It has none left for what comes with a request: the worker is restarted once it has."""
+    manager = await make(worker("web", "sleeper", 'restart = "always"')).start()
+    first = await manager.until("web", lambda w: w.ready)
+    (zygote,) = await manager.zygotes()
+    limits = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, (4, limits[1]))
+    os.kill(first.pid, signal.SIGKILL)
+    waiting = await manager.until("web", lambda w: w.state == "backoff" and w.error)
+    assert "EMFILE" in waiting.error and "LimitNOFILE" in waiting.hint, waiting
+    resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE, limits)
+    again = await manager.until("web", lambda w: w.ready)
+    assert again.pid != first.pid
+    (same,) = await manager.zygotes()
+    assert same.pid == zygote.pid
 
 
 async def test_workers_get_the_limit_of_open_files_that_the_manager_was_given(make: Make) -> None:

@@ -40,18 +40,18 @@ def test_fds_that_do_not_fit_are_told_of(pair: Pair) -> None:
         fds.send(pair[0], b"x", (file.fileno(),) * 5)
     got = fds.receive_into(pair[1], memoryview(bytearray(16)), 2)
     fds.close(got.fds)
-    assert not got.whole
+    assert (got.whole, got.fds_lost) == (False, True)
 
 
 def test_fds_packet_that_does_not_fit_is_told_of(pair: Pair) -> None:
     fds.send(pair[0], b"x" * 17)
     got = fds.receive_into(pair[1], memoryview(bytearray(16)), 2)
-    assert (got.size, got.whole) == (16, False)
+    assert (got.size, got.whole, got.fds_lost) == (16, False, False)
 
 
 def test_fds_end_of_the_connection_is_nothing(pair: Pair) -> None:
     pair[0].close()
-    assert fds.receive_into(pair[1], memoryview(bytearray(16)), 2) == (0, (), True)
+    assert fds.receive_into(pair[1], memoryview(bytearray(16)), 2) == (0, (), True, False)
 
 
 def test_open_fds_names_what_is_open_and_not_the_listing(pair: Pair) -> None:

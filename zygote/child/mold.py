@@ -8,6 +8,7 @@ callback of the worker's own event loop: the worker itself loses the millisecond
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -74,6 +75,9 @@ def answer(forget: Callable[[], object], busy: str = "") -> bool:
         request = _link.wait()
     except BadPacketError as error:
         print(f"zygote: a request for a mold: {error}", file=sys.stderr, flush=True)
+        if error.head is not None and error.head.kind is Kind.BRANCH:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                _refuse(_link, error.head.spawn_id, error.errno, str(error))
         return True
     if request is None:
         _link.close()

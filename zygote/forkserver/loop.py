@@ -44,7 +44,7 @@ def serve(link: Link, path: Path) -> Order | None:
         try:
             request = link.wait()
         except BadPacketError as error:
-            _refuse(link, error.head, errno.EBADMSG, f"bad request: {error}")
+            _refuse(link, error.head, error.errno, f"bad request: {error}")
             continue
         if request is None:
             return None

@@ -30,11 +30,14 @@ class Received(NamedTuple):
         size: bytes now in the buffer; 0 at the end of the connection.
         fds: new descriptors, close-on-exec; the caller owns them.
         whole: nothing of the packet and none of its descriptors was cut off.
+        fds_lost: descriptors were cut off: there was no number left for them (RLIMIT_NOFILE), or
+            there were more than `max_fds`.
     """
 
     size: int
     fds: tuple[int, ...]
     whole: bool
+    fds_lost: bool
 
 
 def send(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
@@ -63,7 +66,7 @@ def receive_into(sock: socket.socket, buffer: memoryview, max_fds: int) -> Recei
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(payload[: len(payload) - len(payload) % _INT])
     cut = flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
-    return Received(size, tuple(fds), not cut)
+    return Received(size, tuple(fds), not cut, bool(flags & socket.MSG_CTRUNC))
 
 
 def close(fds: Iterable[int]) -> None:

@@ -6,6 +6,7 @@ there until the clone copies it out: the zygote itself never makes an object of 
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import socket
@@ -31,11 +32,13 @@ class BadPacketError(ValueError):
 
     Attributes:
         head: its header, where at least that could be read.
+        errno: EMFILE where there was no room for its fds, which may pass; else EBADMSG.
     """
 
-    def __init__(self, message: str, head: Head | None) -> None:
+    def __init__(self, message: str, head: Head | None, number: int) -> None:
         super().__init__(message)
         self.head = head
+        self.errno = number
 
 
 class Request(NamedTuple):
@@ -87,7 +90,7 @@ class Link:
             BadPacketError: cut off, of another protocol version, or not what its header says.
         """
         try:
-            size, fds, whole = descriptors.receive_into(self._sock, self._buffer, MAX_FDS)
+            size, fds, whole, lost = descriptors.receive_into(self._sock, self._buffer, MAX_FDS)
         except ConnectionError:
             return None
         if not size and not fds:
@@ -95,12 +98,15 @@ class Link:
         head = None
         try:
             head = decode_head(self._buffer[:size])
+            if lost:
+                raise ValueError("no descriptor is left for what comes with it: raise LimitNOFILE")
             if not whole:
-                raise ValueError("the packet was cut off: too large, or no descriptor left")
+                raise ValueError("the packet was cut off: too large")
             check_whole(head, size - HEADER.size, len(fds))
         except ValueError as error:
             descriptors.close(fds)
-            raise BadPacketError(str(error), head) from None
+            number = errno.EMFILE if lost else errno.EBADMSG
+            raise BadPacketError(str(error), head, number) from None
         return Request(head, fds)
 
     def read_body(self, request: Request) -> tuple[bytes, tuple[int, ...]]:
