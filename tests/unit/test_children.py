@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from zygote.manager.children import Child, Children
+from zygote.manager.children import Child, Children, Program
 from zygote.manager.leaves import Leaf
+from zygote.manager.policy import End
 from zygote.sys import cgroupfs
 from zygote.sys.cgroupfs import Group
 
@@ -40,3 +43,34 @@ async def test_owner_is_found_by_cgroup_without_reading_every_leaf(
     for child in made:
         if child is not made[7]:
             children.remove(child)
+
+
+async def test_number_of_a_reaped_child_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda leader, number: killed.append(leader))
+    children = Children()
+    ended = asyncio.get_running_loop().create_future()
+    child = Child(4_000_000, -1, "zygote", "floor", ended, session=False)
+    children.kill(child)
+    assert killed == [4_000_000]
+    ended.set_result(End("exited"))
+    children.kill(child)
+    assert killed == [4_000_000], "it may be another's by now"
+
+
+async def test_program_that_cannot_be_watched_is_not_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+
+    def no_descriptor(pid: int) -> int:
+        made.append(pid)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("zygote.manager.children.pidfds.pidfd_open", no_descriptor)
+    children = Children()
+    with pytest.raises(OSError, match="Too many open files"):
+        children.start(Program(("/bin/sleep", "60"), {}), "checker", "sleep")
+    _, status = os.waitpid(made[0], 0)  # noqa: ASYNC222 - it is dead, or as good as
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert children.of_kind("checker") == []

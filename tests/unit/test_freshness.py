@@ -185,3 +185,15 @@ def test_file_of_worker_is_sought_where_the_zygote_seeks(tmp_path: Path) -> None
     found = file_of(spec, ZygoteSpec("floor", path=(str(tmp_path),)))
     assert found
     assert found[0] == str(tmp_path / "job.py")
+
+
+def test_trouble_is_told_and_taken_back(tmp_path: Path, modules: dict[str, Path]) -> None:
+    told: list[str] = []
+    fresh, _ = made(tmp_path, told.append)
+    (tmp_path / "prints").touch()
+    keep(fresh, 1)
+    assert "File exists" in told[0]
+    (tmp_path / "prints").unlink()
+    keep(fresh, 2)
+    keep(fresh, 3)
+    assert told[1:] == [""]

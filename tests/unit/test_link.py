@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from zygote.manager.link import Link, _receive
-from zygote.wire.messages import HEADER, MAX_INLINE, Kind, Packet, encode
+from zygote.wire.messages import FLAG_MEMFD, HEADER, MAX_INLINE, Kind, Packet, encode
 
 
 class Ends:
@@ -143,3 +143,30 @@ async def test_link_packet_whose_descriptors_were_cut_off_still_counts(ends: End
         os.close(read)
         os.close(write)
     assert (answer.kind, answer.pid, answer.fds) == (Kind.SPAWNED, 7, ())
+
+
+async def test_link_packet_whose_body_was_cut_off_ends_it(ends: Ends) -> None:
+    """Nobody would learn that an answer is lost: better to ask another zygote."""
+    body = os.memfd_create("body")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    head = Packet(Kind.BAKED, b"i" * 16, flags=FLAG_MEMFD, fds=(body,))
+    try:
+        ends.other.sendmsg(
+            [encode(head)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, body.to_bytes(4, "little"))]
+        )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        assert "body" in await asyncio.wait_for(ends.lost.get(), 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(body)
+    assert ends.packets.empty()
+
+
+async def test_link_descriptors_without_a_packet_end_it(ends: Ends) -> None:
+    read, write = os.pipe()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, write.to_bytes(4, "little"))]
+    ends.other.sendmsg([b""], rights)
+    os.close(write)
+    assert "descriptors" in await asyncio.wait_for(ends.lost.get(), 20)
+    assert os.read(read, 1) == b"", "they were closed"
+    os.close(read)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,37 @@ def test_state_generations_are_kept(files: StateFiles, tmp_path: Path) -> None:
     assert files.read_generations() == {"floor": 3}
     (tmp_path / "generations.json").write_text("nonsense")
     assert files.read_generations() == {}
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """As near as a test comes to it: no write gets anywhere (EFBIG in place of ENOSPC)."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_pid_record_that_cannot_be_written_stays_as_it_was(
+    files: StateFiles, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    record_own_pid(files)
+    before = (tmp_path / "state/web.pid").read_bytes()
+    request.getfixturevalue("full_disk")
+    files.write_pid("web", 7, 8, ID)
+    assert (tmp_path / "state/web.pid").read_bytes() == before
+
+
+def test_pid_record_of_a_predecessor_comes_back(files: StateFiles) -> None:
+    record_own_pid(files)
+    files.forget_pid("web")
+    assert files.recorded_pid("web") == 0
+    files.write_pid("web", 7, 8, ID)
+    assert files.recorded_pid("web") == 7
+
+
+def test_draft_that_cannot_be_written_is_not_left(
+    files: StateFiles, tmp_path: Path, full_disk: None
+) -> None:
+    assert isinstance(files.write("web", RECORD), OSError)
+    assert list((tmp_path / "state").iterdir()) == []

@@ -141,3 +141,25 @@ def test_descriptors_of_another_process_are_not_touched(monkeypatch: pytest.Monk
     monkeypatch.setenv("LISTEN_PID", str(os.getpid() + 1))
     monkeypatch.setenv("LISTEN_FDS", "2")
     assert sockets.close_unused() == []
+
+
+def test_recovery_goes_on_where_the_process_has_closed_something_meanwhile(
+    store: Store, sock: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "listdir", lambda _: ["999999", str(sock.fileno())])
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        store.recover({"web": os.fstat(sock.fileno()).st_ino}, os.getpid(), pidfd)
+    finally:
+        os.close(pidfd)
+    assert set(store.record) == {"web"}
+
+
+def test_recovery_takes_no_other_socket_that_has_the_number_by_now(
+    store: Store, sock: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = socket.socket()
+    monkeypatch.setattr("zygote.manager.store.pidfds.getfd", lambda *_: os.dup(other.fileno()))
+    store.recover({"web": os.fstat(sock.fileno()).st_ino}, os.getpid(), -1)
+    other.close()
+    assert store.record == {}

@@ -214,8 +214,8 @@ def _bake(
         _tell_failed(link, error)
         _leave(Exit.FAILED)
     except Exception as error:
+        _tell_failed(link, _fault(error))  # first: the disk of the log may be full
         traceback.print_exc()
-        _tell_failed(link, _fault(error))
         _leave(Exit.FAILED)
     report |= {
         "python": platform.python_version(),

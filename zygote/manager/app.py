@@ -44,6 +44,12 @@ from zygote.manager.watchdog import beat
 from zygote.manager.works import Ground, Works
 from zygote.sys import malloc, prctl
 
+_TROUBLES = {
+    "state": "a new manager may not know all",
+    "prints": "whether some zygotes are older than their files is not known",
+}
+"""What may be in trouble, and what follows."""
+
 
 class App:
     """One manager and its fleet."""
@@ -191,7 +197,7 @@ class App:
         ground = Ground(
             loop=self._loop, events=self.events, children=self._children, reaper=self._reaper,
             env=self._env, spawn_path=self.options.spawn_path, nofile=methods.nofile,
-            state_trouble=self._state_trouble, closers=self._closers, handed=handed,
+            trouble=self._trouble, closers=self._closers, handed=handed,
             log=self.options.log,
         )  # fmt: skip
         works = methods.works = Works(methods.fleet, runtime, ground)
@@ -225,7 +231,7 @@ class App:
         try:
             path.write_text(json.dumps(about) + "\n")
         except OSError as error:
-            self._state_trouble(f"{path}: {error.strerror}")
+            self.events.emit("state-trouble", "manager", os.getpid(), f"{path}: {error.strerror}")
         self._closers.callback(lambda: path.unlink(missing_ok=True))
 
     # Stop
@@ -277,12 +283,13 @@ class App:
         text = "".join(traceback.format_exception(error)).strip() if error else context["message"]
         self.events.emit("internal-error", "manager", os.getpid(), text)
 
-    def _state_trouble(self, line: str) -> None:
+    def _trouble(self, about: str, line: str) -> None:
+        """Something in the runtime folder cannot be written; "": it can again."""
         notices = self._methods.notices
         if not line:
-            notices.pop("state", None)
+            notices.pop(about, None)
             return
-        notices["state"] = f"state cannot be written: {line}; a new manager may not know all"
+        notices[about] = f"{about} cannot be written: {line}; {_TROUBLES[about]}"
         self.events.emit("state-trouble", "manager", os.getpid(), line)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import Fleet
-from zygote.manager.children import Child, Children, Program, start_program
+from zygote.manager.children import Children, Program
 
 _OUTPUT_MAX = 16 * 1024 * 1024
 _TIMEOUT = 60.0
@@ -51,7 +51,7 @@ async def check(file: str, children: Children, env: Mapping[str, str]) -> Fleet:
         # -P: a json.py beside the fleet file is the fleet's, not ours.
         argv = (sys.executable, "-P", "-m", "zygote.fleet", file)
         own = {name: os.environ[name] for name in (_CREDENTIALS,) if name in os.environ}
-        pid = start_program(Program(argv, {**env, **own}, stdout=into))
+        child = children.start(Program(argv, {**env, **own}, stdout=into), "checker", file)
     except OSError as error:
         os.close(out)
         raise ZygoteError(
@@ -59,8 +59,6 @@ async def check(file: str, children: Children, env: Mapping[str, str]) -> Fleet:
         ) from error
     finally:
         os.close(into)
-    child = Child(pid, os.pidfd_open(pid), "checker", file, loop.create_future())
-    children.add(child)
     try:
         async with asyncio.timeout(_TIMEOUT):
             output = await read_all(loop, out)

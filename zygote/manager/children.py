@@ -71,6 +71,21 @@ class Children:
         self._watch(child)
         return child
 
+    def start(self, program: Program, kind: str, name: str, leaf: Leaf | None = None) -> Child:
+        """Start a program and file it.
+
+        Raises:
+            OSError: it cannot be started, or not be watched: then nothing of it is left.
+        """
+        pid = start_program(program)
+        try:
+            pidfd = pidfds.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # ours, and not reaped: the number is still its own
+            raise
+        ended = asyncio.get_running_loop().create_future()
+        return self.add(Child(pid, pidfd, kind, name, ended, leaf, session=program.session))
+
     def hand_over(
         self, child: Child, kind: str, name: str, leaf: Leaf | None, *, session: bool
     ) -> None:
@@ -127,13 +142,15 @@ class Children:
         return True
 
     def kill(self, child: Child) -> None:
-        """SIGKILL for all that belongs to it. It must not have been reaped.
+        """SIGKILL for all that belongs to it.
 
         Processes of its session, but not of its group, get it in the loop's next turn.
         """
         if child.leaf:
             child.leaf.kill()
             return
+        if child.ended.done():
+            return  # it was reaped: its number may be another's by now
         _kill_group(child.pid)
         if child.session:
             if not self._sought:
@@ -260,8 +277,10 @@ def start_program(program: Program) -> int:
     See: posix_spawn(3).
     """
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    back = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if program.cwd else -1
+    back = -1
     try:
+        if program.cwd:
+            back = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         for descriptor in program.fds:
             os.set_inheritable(descriptor, True)
         if program.cwd:

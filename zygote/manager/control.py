@@ -97,6 +97,8 @@ class Control:
 
     def hold(self) -> None:
         """Accept and read nothing until `release`: who calls waits."""
+        if self._retry:
+            self._retry.cancel()
         if self._listener is not None:
             self._loop.remove_reader(self._listener)
         for connection in self._open:

@@ -12,6 +12,7 @@ does not ask about it, since it lies on no mount; sendfile(2) copies without our
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -78,7 +79,7 @@ def _read(path: str, name: str, uid: int | None) -> int:
     try:
         info = os.fstat(source)
         if not stat.S_ISREG(info.st_mode) or info.st_size > MOST_BYTES:
-            raise OSError(27 if stat.S_ISREG(info.st_mode) else 22, path)
+            raise OSError(errno.EFBIG if stat.S_ISREG(info.st_mode) else errno.EINVAL, path)
         made = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             while os.sendfile(made, source, None, MOST_BYTES):
@@ -98,7 +99,10 @@ def _read(path: str, name: str, uid: int | None) -> int:
 
 def _refusal(spec: WorkerSpec, name: str, path: str, error: OSError) -> ZygoteError:
     number = error.errno or 0
-    why = {22: "it is no file", 27: f"it has more than {MOST_BYTES} bytes"}.get(number)
+    why = {
+        errno.EINVAL: "it is no file",
+        errno.EFBIG: f"it has more than {MOST_BYTES} bytes",
+    }.get(number)
     return ZygoteError(
         f"credential {name} of worker '{spec.name}': {path}: {why or describe_errno(number)}",
         code="credential",

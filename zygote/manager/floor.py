@@ -62,24 +62,24 @@ class ZygoteShop:
             OSError: interpreter or folder missing, no memory, no processes left.
             ZygoteError: its cgroup cannot be made.
         """
-        leaf = self._leaves.leaf("zygote", f"{spec.name}.{generation}")
-        log = self.open_log(spec)
         argv = (
             spec.python or sys.executable, "-m", "zygote.forkserver", "--link", str(link),
             "--name", spec.name, "--generation", str(generation), "--spawn-path", self._spawn_path,
         )  # fmt: skip
         env = {**self._env, **linker.AT_ONCE, **spec.env}
+        log = self.open_log(spec)
+        leaf: Leaf | None = None
         try:
-            pid = start_program(
-                Program(argv, env, cwd=spec.cwd, stdout=log, stderr=log, fds=(link,))
-            )
+            leaf = self._leaves.leaf("zygote", f"{spec.name}.{generation}")
+            program = Program(argv, env, cwd=spec.cwd, stdout=log, stderr=log, fds=(link,))
+            child = self._children.start(program, "zygote", spec.name, leaf)
         except OSError:
             if leaf:
                 leaf.remove()
             raise
         finally:
             os.close(log)
-        return self._file(spec, pid, os.pidfd_open(pid), leaf)
+        return self._settle(child, leaf)
 
     def start_alone(self, spec: ZygoteSpec, body: bytes, fds: tuple[int, ...]) -> int:
         """Exec a worker that is no copy of a zygote; its pid. The descriptors stay the caller's.
@@ -130,7 +130,9 @@ class ZygoteShop:
         except BaseException:
             os.close(pidfd)
             raise
-        return self._file(spec, pid, pidfd, leaf)
+        ended = self.loop.create_future()
+        child = Child(pid, pidfd, "zygote", spec.name, ended, leaf, session=False)
+        return self._settle(self._children.add(child), leaf)
 
     def take_blank(self, spec: ZygoteSpec, pid: int, pidfd: int | None) -> Child:
         """File a blank that a zygote made; owns the pidfd. It is in the zygote's leaf.
@@ -155,13 +157,6 @@ class ZygoteShop:
         """All blanks, those that were told to go as well."""
         return self._children.of_kind("blank")
 
-    def _file(self, spec: ZygoteSpec, pid: int, pidfd: int, leaf: Leaf | None) -> Child:
-        ended = self.loop.create_future()
-        child = Child(pid, pidfd, "zygote", spec.name, ended, leaf, session=False)
-        self._children.add(child)
-        self._settle(child, leaf)
-        return child
-
     def next_generation(self, name: str) -> int:
         """A number that was never used for this zygote on this folder."""
         generation = self._generations[name] = self._generations.get(name, 0) + 1
@@ -180,7 +175,7 @@ class ZygoteShop:
         """Emit an event about a zygote."""
         self._events.emit(event, name, pid, detail, kind="zygote")
 
-    def _settle(self, child: Child, leaf: Leaf | None) -> None:
+    def _settle(self, child: Child, leaf: Leaf | None) -> Child:
         """Into its leaf before it allocates much, and back to the limits that we were given."""
         try:
             resource.prlimit(child.pid, resource.RLIMIT_NOFILE, self._nofile)
@@ -194,6 +189,7 @@ class ZygoteShop:
             self.tell("zygote-unsettled", child.name, child.pid, str(error))
         if leaf:
             child.ended.add_done_callback(lambda _: leaf.remove())
+        return child
 
 
 def raise_nofile() -> tuple[int, int]:

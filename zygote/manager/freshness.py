@@ -46,7 +46,7 @@ class Freshness:
     Args:
         folder: where to keep that; made when first needed.
         now: monotonic seconds.
-        trouble: told in one line when something cannot be kept.
+        trouble: told in one line when something cannot be kept, and "" once it can again.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Freshness:
         self._folder = folder
         self._now = now
         self._trouble = trouble
+        self._troubled = False
         self._answers: dict[object, tuple[float, Change | None]] = {}
         self.used: Callable[[], Iterable[Generation]] = lambda: self._all()
         """The generations that somebody runs, set by who knows."""
@@ -81,7 +82,9 @@ class Freshness:
         except OSError as error:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-            self._trouble(f"{path}: {error.strerror}")
+            self._tell(f"{path}: {error.strerror}")
+        else:
+            self._tell("")
         self._answers.pop(of, None)
         self.sweep({*self.used(), of})
 
@@ -115,7 +118,12 @@ class Freshness:
             try:
                 self._path(of).unlink(missing_ok=True)
             except OSError as error:
-                self._trouble(f"{self._path(of)}: {error.strerror}")
+                self._tell(f"{self._path(of)}: {error.strerror}")
+
+    def _tell(self, line: str) -> None:
+        if line or self._troubled:
+            self._troubled = bool(line)
+            self._trouble(line)
 
     def _all(self) -> list[Generation]:
         try:

@@ -154,8 +154,9 @@ def _without_fds(data: bytes, fds: array.array[int]) -> Packet:
     while fds:
         os.close(fds.pop())
     magic, version, kind, flags, _, *rest = HEADER.unpack_from(data)
-    header = HEADER.pack(magic, version, kind, flags & ~FLAG_MEMFD, 0, *rest)
-    return decode(header + data[HEADER.size :])
+    if flags & FLAG_MEMFD:
+        raise ValueError("no descriptor was left for a packet's body")
+    return decode(HEADER.pack(magic, version, kind, flags, 0, *rest) + data[HEADER.size :])
 
 
 def _receive(sock: socket.socket) -> Packet | None:
@@ -166,9 +167,11 @@ def _receive(sock: socket.socket) -> Packet | None:
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-    if not data:
-        return None
     try:
+        if not data:
+            if fds:
+                raise ValueError("descriptors without a packet")
+            return None
         if flags & socket.MSG_TRUNC:
             raise ValueError("a packet that is too large")
         if flags & socket.MSG_CTRUNC:

@@ -17,6 +17,7 @@ from zygote.manager.parts import Parts
 from zygote.manager.policy import End
 from zygote.manager.request import program_body
 from zygote.manager.zygote import Zygote
+from zygote.sys import fds
 
 _HANG_UP_GRACE = 5.0
 _KINDS = ("module", "file", "command", "function")
@@ -65,10 +66,7 @@ class Programs:
         subject = f"run-{self.count}"
         leaf = self._parts.leaves.leaf("run", str(self.count))
         spawn_id = os.urandom(16)
-        stdio: list[int] = []
         try:
-            for descriptor in (stdin, stdout, stderr):
-                stdio.append(os.dup(descriptor))
             order = Order(
                 name=subject,
                 kind="run",
@@ -77,7 +75,7 @@ class Programs:
                     name=subject, kind=kind, target=target, args=args, env=env, cwd=cwd,
                     umask=umask, spawn_id=spawn_id, roles=roles,
                 ),
-                stdio=stdio,
+                stdio=_copies(stdin, stdout, stderr),
                 leaf=leaf,
                 session=False,
                 forks="a program of `run` stays in its caller's session, and a blank has its own",
@@ -129,6 +127,18 @@ class Programs:
     def _kill(self, child: Child) -> None:
         if not child.ended.done():
             self._children.kill(child)
+
+
+def _copies(*descriptors: int) -> list[int]:
+    """Of all of them, the caller's; or of none, with OSError."""
+    copies: list[int] = []
+    try:
+        for descriptor in descriptors:
+            copies.append(os.dup(descriptor))
+    except OSError:
+        fds.close(copies)
+        raise
+    return copies
 
 
 def _signal_group(child: Child, number: int) -> None:

@@ -28,7 +28,7 @@ from zygote import notify
 from zygote.errors import ZygoteError
 from zygote.manager import carried, handover
 from zygote.manager.checker import read_all
-from zygote.manager.children import Child, Children, Program, start_program
+from zygote.manager.children import Children, Program
 from zygote.manager.control import Control
 from zygote.manager.events import EventLog
 from zygote.manager.handed import CONTROL, FIRST
@@ -131,21 +131,22 @@ async def _ask(site: Site) -> str:
 async def _run(argv: list[str], memfd: int, site: Site) -> tuple[bytes, bytes, str]:
     """Run it to its end: what it said on stdout and stderr, and how it ended."""
     loop = asyncio.get_running_loop()
-    out, into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    err, errors = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    ours: list[int] = []
+    theirs: list[int] = []
     try:
-        os.set_blocking(into, True)
-        os.set_blocking(errors, True)
         try:
-            pid = start_program(Program(argv, os.environ, "", into, errors, (memfd,)))
+            for _ in ("stdout", "stderr"):
+                reader, writer = os.pipe2(os.O_CLOEXEC)
+                ours.append(reader)
+                theirs.append(writer)
+                os.set_blocking(reader, False)
+            program = Program(argv, os.environ, "", theirs[0], theirs[1], (memfd,))
+            child = site.children.start(program, "checker", "--check-state")
         finally:
-            os.close(into)
-            os.close(errors)
-        child = Child(pid, os.pidfd_open(pid), "checker", "--check-state", loop.create_future())
-        site.children.add(child)
+            fds.close(theirs)
         try:
             async with asyncio.timeout(_ASK_TIMEOUT):
-                said, ill = await asyncio.gather(read_all(loop, out), read_all(loop, err))
+                said, ill = await asyncio.gather(*(read_all(loop, reader) for reader in ours))
                 return said, ill, str(await asyncio.shield(child.ended))
         except TimeoutError:
             raise _refused(f"the new code gave no answer within {_ASK_TIMEOUT:g} s") from None
@@ -155,8 +156,7 @@ async def _run(argv: list[str], memfd: int, site: Site) -> tuple[bytes, bytes, s
     except OSError as error:
         raise _refused(f"the new code cannot be started: {error.strerror}") from error
     finally:
-        os.close(out)
-        os.close(err)
+        fds.close(ours)
 
 
 async def _quiet(site: Site, timeout: float) -> None:

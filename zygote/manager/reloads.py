@@ -95,7 +95,7 @@ class Reloads:
             left = json.loads(self._marker.read_bytes())
         except (OSError, ValueError):
             return ""
-        self._marker.unlink(missing_ok=True)
+        self._unmark()
         return (
             f"a reload ({left.get('about', '?')}) was cut short by the manager's end: some workers "
             "may run an older generation; reload again"
@@ -117,7 +117,7 @@ class Reloads:
             self._events.emit("reloaded", "manager", detail=f"{roll.summary}, {seconds:.2f} s")
         finally:
             self._roll = None
-            self._marker.unlink(missing_ok=True)
+            self._unmark()
             for queue in self._steps:
                 queue.put_nowait(None)
 
@@ -125,6 +125,12 @@ class Reloads:
         about = {"at": time.time(), "about": roll.summary}
         try:
             self._marker.write_text(json.dumps(about) + "\n")
+        except OSError as error:
+            self._events.emit("state-trouble", "manager", detail=f"{self._marker}: {error}")
+
+    def _unmark(self) -> None:
+        try:
+            self._marker.unlink(missing_ok=True)
         except OSError as error:
             self._events.emit("state-trouble", "manager", detail=f"{self._marker}: {error}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -244,6 +245,14 @@ class Slot:
                 await self.bake()
             except ZygoteError:
                 continue
+            except Exception as error:  # a fault of ours: this zygote pays, and is tried again
+                text = "".join(traceback.format_exception(error)).strip()
+                self._shop.tell("internal-error", self.spec.name, None, text)
+                self.error = ZygoteError(
+                    f"cannot bake zygote '{self.spec.name}': internal error: {error!r}",
+                    code="internal", hint="please report it, with the manager's output",
+                )  # fmt: skip
+                self._change()
 
     async def _served(self, zygote: Zygote, child: Child) -> End | None:
         """Until its process ends: how; None: another serves in its place."""

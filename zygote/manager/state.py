@@ -13,6 +13,7 @@ Format history: 1 first version.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -96,12 +97,7 @@ class StateFiles:
 
     def write_pid(self, name: str, pid: int, starttime: int, spawn_id: str) -> None:
         """The pid record of a process that was on record before."""
-        path = self._folder / f"{name}.pid"
-        text = f"{pid} {starttime} {spawn_id}\n".encode()
-        try:
-            path.write_bytes(text.ljust(len(_BLANK)))
-        except OSError as error:
-            self._tell(f"{path}: {error.strerror}")
+        self._write_over(name, f"{pid} {starttime} {spawn_id}\n".encode().ljust(len(_BLANK)))
 
     def forget(self, name: str) -> None:
         """Remove a worker's files."""
@@ -113,19 +109,7 @@ class StateFiles:
 
     def forget_pid(self, name: str) -> None:
         """The process on record has ended."""
-        try:
-            record = os.open(self._folder / f"{name}.pid", os.O_WRONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._tell(f"{self._folder}: {error.strerror}")
-            return
-        try:
-            os.pwrite(record, _BLANK, 0)
-        except OSError as error:
-            self._tell(f"{self._folder}: {error.strerror}")
-        finally:
-            os.close(record)
+        self._write_over(name, _BLANK)
 
     def read_all(self) -> list[Found]:
         """Every worker on record, with a pidfd where its process lives."""
@@ -177,6 +161,20 @@ class StateFiles:
         age = min(age, max(0.0, time.time() - written))
         return Found(name, record, pid, pidfd, time.time() - max(0.0, age))
 
+    def _write_over(self, name: str, record: bytes) -> None:
+        """In place, so that neither a full disk nor our death leaves half of a pid record."""
+        path = self._folder / f"{name}.pid"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.pwrite(descriptor, record, 0)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            pass  # it never came to have one
+        except OSError as error:
+            self._tell(f"{path}: {error.strerror}")
+
     def _write(self, path: Path, text: str) -> OSError | None:
         # No fsync: after a crash of the machine no process on record lives, so the record is moot.
         draft = path.with_name(path.name + ".new")
@@ -184,6 +182,8 @@ class StateFiles:
             draft.write_text(text)
             draft.replace(path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink()
             self._tell(f"{path}: {error.strerror}")
             return error
         if self._troubled:

@@ -84,13 +84,15 @@ class Store:
         if not wanted:
             return
         try:
-            names = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
-            for number in map(int, names):
-                link = os.readlink(f"/proc/{pid}/fd/{number}")  # noqa: PTH115
-                inode = int(link[8:-1]) if link.startswith("socket:[") else 0
-                if inode in wanted:
-                    copy = pidfds.getfd(pidfd, number)
+            for number in map(int, os.listdir(f"/proc/{pid}/fd")):  # noqa: PTH208
+                inode = _socket_of(pid, number)
+                if inode not in wanted:
+                    continue
+                copy = pidfds.getfd(pidfd, number)
+                if os.fstat(copy).st_ino == inode:
                     self.keep(wanted.pop(inode), copy)
+                else:
+                    os.close(copy)  # it closed that one, and opened another, just now
             why = "its process has it no more"
         except (OSError, ValueError) as error:
             why = str(error)
@@ -105,3 +107,12 @@ class Store:
         if name not in self._held and len(self._held) >= MOST:
             return f"there are {MOST} already"
         return ""
+
+
+def _socket_of(pid: int, number: int) -> int:
+    """The inode of a process's descriptor, if that is a socket; else 0."""
+    try:
+        link = os.readlink(f"/proc/{pid}/fd/{number}")  # noqa: PTH115
+    except FileNotFoundError:
+        return 0  # the process goes on: it has closed it meanwhile
+    return int(link[8:-1]) if link.startswith("socket:[") else 0

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from zygote.control.interface import Result
 from zygote.fleet.model import Fleet
@@ -48,7 +49,7 @@ class Ground:
         env: what zygotes and workers inherit.
         spawn_path: auto, clone3, clone or fork.
         nofile: limits of open files as the manager was given them.
-        state_trouble: told when state cannot be written, and "" when it can again.
+        trouble: told what ("state", "prints") cannot be written, and why; "" when it can again.
         closers: undone, last first, when the manager ends.
         handed: sockets of a socket unit, or of a manager before us.
         log: where workers' output goes: "file" or "journal".
@@ -61,7 +62,7 @@ class Ground:
     env: Mapping[str, str]
     spawn_path: str
     nofile: tuple[int, int]
-    state_trouble: Callable[[str], None]
+    trouble: Callable[[str, str], None]
     closers: contextlib.ExitStack
     handed: Handed
     log: str
@@ -87,8 +88,8 @@ class Works:
         ground.closers.callback(self.leaves.close)
         if not self.leaves.enforced or self.leaves.why:
             events.emit("limits", "manager", detail=f"limits {self.leaves.summary}")
-        self.state = StateFiles(runtime.state_dir, ground.state_trouble)
-        freshness = Freshness(runtime.path / "prints", loop.time, ground.state_trouble)
+        self.state = StateFiles(runtime.state_dir, partial(ground.trouble, "state"))
+        freshness = Freshness(runtime.path / "prints", loop.time, partial(ground.trouble, "prints"))
         freshness.used = self._generations
         shop = ZygoteShop(
             children=children, events=events, leaves=self.leaves, logs=self.logs,
