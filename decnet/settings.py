@@ -73,7 +73,6 @@ class Settings:
     decoy_capture_bytes: int = 8 << 20
     decoy_capture_day_bytes: int = 256 << 20
     batch_size: int = 100
-    batch_max_wait_ms: int = 250
     _jwt_secret: str = field(default="", repr=False)
     _admin_password: str = field(default="", repr=False)
 
@@ -123,7 +122,6 @@ class Settings:
             decoy_capture_bytes=read.number("DECOY_CAPTURE_MB", 8, 1, 1024) << 20,
             decoy_capture_day_bytes=read.number("DECOY_CAPTURE_DAY_MB", 256, 1, 1 << 20) << 20,
             batch_size=read.number("BATCH_SIZE", 100, 1, 10_000),
-            batch_max_wait_ms=read.number("BATCH_MAX_WAIT_MS", 250, 1, 60_000),
             _jwt_secret=read.secret("JWT_SECRET", 32),
             _admin_password=read.secret("ADMIN_PASSWORD", 12),
         )
@@ -153,11 +151,6 @@ class Settings:
     def decoy_ssh_port(self) -> int:
         """The first decky's."""
         return self.decoy_ports["ssh"]
-
-    @property
-    def decoy_http_port(self) -> int:
-        """The first decky's."""
-        return self.decoy_ports["http"]
 
     @property
     def db_file(self) -> Path | None:

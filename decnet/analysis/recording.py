@@ -42,7 +42,6 @@ class Keys:
     term: str = ""
     command: str | None = None
     """The one command, where it was no shell."""
-    resizes: int = 0
     ended: bool = False
     cut: bool = False
 
@@ -158,7 +157,5 @@ def _take_event(keys: Keys, event: Any) -> None:
         keys.inputs.append((time, text[:KEYS_MOST]))
     elif kind == "o":
         keys.outputs.append((time, text[-TAIL:]))
-    elif kind == "r":
-        keys.resizes += 1
     elif kind == "x":
         keys.ended = True

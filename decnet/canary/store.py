@@ -20,7 +20,7 @@ from decnet.db.dialect import upsert
 from decnet.db.tables import CanaryBlob, CanaryToken, CanaryTrigger, utc_now
 from zygote.errors import ZygoteError
 
-PLANTED, REVOKED = "planted", "revoked"
+REVOKED = "revoked"
 KINDS = ("http", "dns", "aws_passive")
 FINGERPRINTED = "fingerprinted"
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from decnet.decoys.catalogue import ARCHETYPES, KINDS
 
-DEFAULT_ARCHETYPE = "linux-server"
 SERVICES_MOST = 3
 LIVE = frozenset(("starting", "up", "ready"))
 """States, in the manager's words, of a decoy that runs or is about to."""

@@ -26,4 +26,3 @@ def test_caps_read_is_what_the_kernel_shows() -> None:
     masks = {name: int(value, 16) for name, value in shown.items()}
     assert caps.read() == (masks["CapEff"], masks["CapPrm"], masks["CapInh"])
     assert sum(1 << number for number in caps.bounding()) == masks["CapBnd"]
-    assert sum(1 << number for number in caps.ambient()) == masks["CapAmb"]

@@ -18,10 +18,11 @@ from zygote.manager.events import EventLog
 from zygote.manager.parts import Parts
 from zygote.manager.reload import apply
 from zygote.manager.request import House
+from zygote.manager.signals import parse_signal
 from zygote.manager.state import StateFiles
 from zygote.manager.storm import Groups, Pace
 from zygote.manager.unit import State
-from zygote.manager.verbs import Workers, parse_signal
+from zygote.manager.verbs import Workers
 from zygote.manager.zygotes import Zygotes
 
 DECOY = worker_spec("decoy@", run=Run("module", "decoys.%i"), args=("--name", "%i"))

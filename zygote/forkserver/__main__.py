@@ -10,7 +10,6 @@ of ours in a clone.
 from __future__ import annotations
 
 import gc
-import getopt
 import json
 import os
 import platform
@@ -19,7 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zygote.audit import atexits
 from zygote.bake import pipeline, seal, selftest
@@ -28,7 +27,8 @@ from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import ZygoteSpec
 from zygote.forkserver import person, preload, prints, rehearse
 from zygote.forkserver.loop import Order, serve
-from zygote.forkserver.paths import NAMES, Path, choose
+from zygote.forkserver.options import parse
+from zygote.forkserver.paths import Path, choose
 from zygote.sys import fds, malloc, prctl
 from zygote.wire.link import Link
 from zygote.wire.messages import Kind, Packet
@@ -40,10 +40,6 @@ _FAULT = 70
 _kept: list[object] = []
 """What was made before the heap was sealed and would be dropped after: it would leave holes."""
 _path: Path | None = None
-_USAGE = (
-    "usage: python -m zygote.forkserver --link FD [--name NAME] [--generation N] "
-    f"[--spawn-path {'|'.join(NAMES)}]"
-)
 
 
 def main() -> tuple[Order | None, Path | None]:
@@ -53,7 +49,7 @@ def main() -> tuple[Order | None, Path | None]:
         In the zygote None; in a clone what it is to become, and the path that it came by.
     """
     gc.disable()  # for good, but for the warm-up: see zygote.bake.collect, warm and freeze
-    options = _arguments()
+    options = parse()
     fds.close_others([0, 1, 2, options.link])
     try:
         link = Link.from_fd(options.link)
@@ -126,30 +122,6 @@ def _move_in(spec: ZygoteSpec) -> None:
     os.environ.update(spec.env)
     if spec.cwd:
         os.chdir(spec.cwd)
-
-
-class _Options(NamedTuple):
-    link: int
-    name: str
-    spawn_path: str
-
-
-def _arguments() -> _Options:
-    """By getopt: argparse would add a dozen modules to every floor, for four options."""
-    try:
-        pairs, rest = getopt.getopt(
-            sys.argv[1:], "", ["link=", "name=", "generation=", "spawn-path="]
-        )
-        given = dict(pairs)
-        options = _Options(
-            int(given["--link"]), given.get("--name", ""), given.get("--spawn-path", "auto")
-        )
-        if rest or options.spawn_path not in NAMES:
-            raise ValueError(f"unknown: {rest or options.spawn_path}")
-    except (getopt.GetoptError, KeyError, ValueError) as error:
-        print(f"zygote: {_USAGE} ({error})", file=sys.stderr)
-        sys.exit(Exit.USAGE)
-    return options
 
 
 def _settle(name: str) -> None:

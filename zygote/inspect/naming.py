@@ -12,7 +12,6 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from zygote.inspect import causes, layout
 from zygote.inspect.compare import Comparison
@@ -26,13 +25,6 @@ Ask = Callable[[list[int]], dict[str, list[str]]]
 _BODY_MOST = 1 << 20
 _STEPS = 6
 NAMELESS = "memory of C code"
-
-
-class Owner(NamedTuple):
-    """Whom something belongs to."""
-
-    module: str
-    name: str
 
 
 class Names:

@@ -2,9 +2,8 @@
 
 A worker holds its log's descriptor itself (O_APPEND), so that its output never passes through the
 manager and outlives it. To rotate, the front of the live file, a whole number of blocks, is
-copied to NAME.log.1 and then taken out of the live file: by collapsing the range, or by punching
-a hole where the file system cannot (tmpfs, btrfs). Neither can lose what the worker appends
-meanwhile. Where the file system can do neither the file is truncated after the copy, and an event
+copied to NAME.log.1 and then taken out of the live file (`rotation`): by collapsing the range, or
+by punching a hole where the file system cannot (tmpfs, btrfs). Where it can do neither an event
 says that lines may have been lost. Readers: `zygote.sys.logfile`.
 
 Killed between renaming and cutting, the manager leaves lines twice; it never loses any.
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,12 +20,10 @@ from typing import NamedTuple
 
 from zygote.manager.events import EventLog
 from zygote.manager.journal import open_stream
-from zygote.sys import fallocate
+from zygote.manager.rotation import Live, copy_of, shift
 from zygote.sys.logfile import JOURNAL_MARKER, rotated
 
-_COPY_CHUNK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_LOCK_TRIES = 50
 _DISK_LOW = 64 * 1024
 """Free bytes under which the disk counts as full."""
 
@@ -124,7 +120,7 @@ class LogFiles:
             if os.stat(f"{self._dir}/{bound.name}.log").st_size <= bound.max_bytes:  # noqa: PTH116
                 return False
             path = self.path(bound.name)
-            with _Live(path) as live:
+            with Live(path) as live:
                 if live.length() <= bound.max_bytes:
                     return False
                 self.rotating = True
@@ -163,14 +159,14 @@ class LogFiles:
             self._events.emit("log-disk-ok", "manager", detail=f"{self._dir}: {free} bytes free")
         self._disk_full = full
 
-    async def _rotate(self, bound: Bounds, live: _Live) -> None:
+    async def _rotate(self, bound: Bounds, live: Live) -> None:
         cut = live.cut()
         if cut <= 0:
             return
         path = self.path(bound.name)
         copied = bound.keep > 0 and await self._copy(bound, live, cut)
         await live.lock()
-        newest = _shift(path, bound.keep) if copied else None
+        newest = shift(path, bound.keep) if copied else None
         how = live.drop_front(cut, newest)
         detail = f"bytes={cut} how={how}"
         if how == "truncate":
@@ -182,12 +178,12 @@ class LogFiles:
             lost = f"{detail}; no room to keep them: the oldest lines of {path} are lost"
             self._events.emit("log-dropped", bound.name, detail=lost)
 
-    async def _copy(self, bound: Bounds, live: _Live, cut: int) -> bool:
+    async def _copy(self, bound: Bounds, live: Live, cut: int) -> bool:
         """Copy the front to NAME.log.new; False if there is no room even without old files."""
         path = self.path(bound.name)
         while True:
             try:
-                await live.copy_front(_copy_of(path), cut)
+                await live.copy_front(copy_of(path), cut)
                 return True
             except OSError as error:
                 if error.errno not in _FULL:
@@ -205,103 +201,3 @@ class LogFiles:
         detail = f"bytes={size}; removed {older[-1]}, the disk is full"
         self._events.emit("log-dropped", name, detail=detail)
         return True
-
-
-class _Live:
-    """An open live log: what is in it, and how to take its front out."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> _Live:
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        self._start = fallocate.data_start(self._fd)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-    def length(self) -> int:
-        """Bytes of data, a leading hole not counted."""
-        return os.fstat(self._fd).st_size - self._start
-
-    def cut(self) -> int:
-        """How many bytes of data from the front may go: whole blocks, and not the last one."""
-        block = max(os.statvfs(self._path).f_frsize, os.sysconf("SC_PAGE_SIZE"))
-        end = (os.fstat(self._fd).st_size - 1) // block * block
-        return end - self._start
-
-    async def copy_front(self, goal: Path, length: int) -> None:
-        """Copy in chunks, with the event loop served in between."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        out = os.open(goal, flags, 0o640)
-        try:
-            done = 0
-            while done < length:
-                step = min(_COPY_CHUNK, length - done)
-                sent = os.sendfile(out, self._fd, self._start + done, step)
-                if sent == 0:
-                    raise OSError(errno.EIO, "the log became shorter while it was copied")
-                done += sent
-                await asyncio.sleep(0)
-        except BaseException:
-            os.unlink(goal)  # noqa: PTH108 - ruff takes Path's own for slow
-            raise
-        finally:
-            os.close(out)
-
-    async def lock(self) -> None:
-        """Keep readers out while files are renamed and the front is cut; until the file is closed.
-
-        Readers hold it for moments. Somebody who holds it for a second is up to no good (a worker
-        can lock its own log), and is passed over: a reader may then see a line twice.
-        """
-        for _ in range(_LOCK_TRIES):
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                await asyncio.sleep(1 / _LOCK_TRIES)
-            except OSError:
-                return  # a file system without locks
-
-    def drop_front(self, length: int, copy: Path | None) -> str:
-        """Take `length` bytes of data out of the front; how it was done.
-
-        Args:
-            copy: where the front was copied to; what cannot stay is added to it.
-        """
-        end = self._start + length
-        ways = [("collapse", fallocate.collapse)] if self._start == 0 else []
-        for how, take_out in [*ways, ("punch", fallocate.punch)]:
-            try:
-                take_out(self._fd, end)
-                return how
-            except OSError as error:
-                if not fallocate.is_unsupported(error) and error.errno != errno.EINVAL:
-                    raise
-        if copy is not None:
-            self._append_rest(end, copy)
-        os.ftruncate(self._fd, 0)
-        return "truncate"
-
-    def _append_rest(self, offset: int, copy: Path) -> None:
-        """Copy what came after the cut, too, right up to the truncation."""
-        with copy.open("ab", buffering=0) as out:
-            while data := os.pread(self._fd, _COPY_CHUNK, offset):
-                out.write(data)
-                offset += len(data)
-
-
-def _copy_of(path: Path) -> Path:
-    return Path(f"{path}.new")
-
-
-def _shift(path: Path, keep: int) -> Path:
-    """NAME.log.1 -> .2 and so on, what is beyond `keep` goes, and the copy becomes NAME.log.1."""
-    older = rotated(path)
-    for extra in older[keep - 1 :]:
-        extra.unlink()
-    for number in range(min(len(older), keep - 1), 0, -1):
-        Path(f"{path}.{number}").rename(f"{path}.{number + 1}")
-    return _copy_of(path).rename(f"{path}.1")

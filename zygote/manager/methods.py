@@ -24,7 +24,7 @@ from zygote.manager.reaper import Reaper
 from zygote.manager.reexec import Site, reexec
 from zygote.manager.reload import apply
 from zygote.manager.targets import Asked
-from zygote.manager.views import view
+from zygote.manager.views import view, view_zygote
 from zygote.manager.works import Works
 
 
@@ -96,7 +96,7 @@ class Methods:
         works = self._running
         specs = [worker.unit.spec for worker in works.workers.all()]
         return [
-            slot.state([s for s in specs if s.zygote == name and s.is_copy], self._env)
+            view_zygote(slot, [s for s in specs if s.zygote == name and s.is_copy], self._env)
             for name, slot in works.zygotes.slots.items()
         ]
 

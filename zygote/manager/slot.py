@@ -11,16 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
-from zygote.control.interface import ZygoteState
 from zygote.errors import ZygoteError
-from zygote.fleet.model import WorkerSpec, ZygoteSpec
-from zygote.manager import findings
+from zygote.fleet.model import ZygoteSpec
 from zygote.manager.children import Child
 from zygote.manager.faults import HINTS
+from zygote.manager.freshness import Change
 from zygote.manager.mold import Mold
 from zygote.manager.policy import End
 from zygote.manager.shop import Shop
@@ -177,48 +175,15 @@ class Slot:
         found = (self.current, self.following, *self._retired)
         return [z for z in found if z and z.child and not z.child.ended.done()]
 
-    def state(
-        self, workers: Iterable[WorkerSpec] = (), env: Mapping[str, str] = MappingProxyType({})
-    ) -> ZygoteState:
-        """For `status`.
+    @property
+    def log(self) -> str:
+        """Path of its log file."""
+        return self._shop.log_path(self.spec.name)
 
-        Args:
-            workers: those that are copies of it.
-            env: what it inherits.
-        """
-        zygote, report = self.current, self.current.report if self.current else {}
-        following = self.following
-        word = "baking"
-        if zygote and zygote.ready:
-            word = "ready"
-        elif self.error:
-            word = "failed"
-        elif zygote and zygote.baked.done():
-            word = "dead"
-        reason = report.get("spawn_path_reason")
-        path = str(report.get("spawn_path", "")) + (f" ({reason})" if reason else "")
-        seconds = report.get("seconds")
-        return ZygoteState(
-            name=self.spec.name,
-            state=word,
-            pid=zygote.pid if zygote and not zygote.gone else None,
-            generation=zygote.generation if zygote else 0,
-            parent=self.spec.parent,
-            python=str(report.get("python", "")),
-            spawn_path=path,
-            **(zygote.blanks.view() if zygote else {}),
-            bake_seconds=None if seconds is None else float(seconds),
-            modules=int(report.get("modules", 0)),
-            stages=zygote.stage_lines() if zygote else [],
-            findings=findings.lines(self.spec, report, workers, env),
-            outdated=str(self._shop.look(zygote.identity) or "") if zygote else "",
-            next_pid=following.pid or None if following else None,
-            next_generation=following.generation if following else 0,
-            next_state=("ready" if following.ready else "baking") if following else "",
-            log=self._shop.log_path(self.spec.name),
-            error=self.error.message if self.error else "",
-            hint=self.error.hint if self.error else "",
-        )
+    @property
+    def outdated(self) -> Change | None:
+        """How the code on disk differs from what it is made of."""
+        return self._shop.look(self.current.identity) if self.current else None
 
     async def _keep(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from zygote.manager.children import try_stat
+from zygote.sys import procfs
 
 FORMAT = 1
 _BLANK = b" " * 95 + b"\n"
@@ -59,7 +60,7 @@ class StateFiles:
         self._folder = folder
         self._trouble = trouble
         self._troubled = False
-        self.boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self.boot_id = procfs.read_boot_id()
 
     def write(self, name: str, record: dict[str, Any]) -> OSError | None:
         """Write a worker's json, atomically; why not (told as well), if it cannot be."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import re
-import signal
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from zygote.control.interface import Result
 from zygote.errors import Exit, ZygoteError, errno_name
 from zygote.fleet.model import Fleet, WorkerSpec, instantiate
 from zygote.manager.parts import Parts
+from zygote.manager.signals import parse_signal
 from zygote.manager.unit import LIVE, State
 from zygote.manager.views import result_of
 from zygote.manager.worker import Worker
@@ -287,26 +287,6 @@ class Workers:
             hint=f"there are: {shown}" if known else "the fleet file names no worker",
             exit_code=Exit.NO_SUCH_WORKER,
         )
-
-
-def parse_signal(text: str) -> int:
-    """SIGUSR1, usr1 or 10.
-
-    Raises:
-        ZygoteError: code no-such-signal.
-    """
-    name = text.upper()
-    name = name if name.startswith("SIG") else f"SIG{name}"
-    if name in signal.Signals.__members__:
-        return int(signal.Signals[name])
-    if text.isdecimal() and 0 < int(text) <= signal.SIGRTMAX:
-        return int(text)
-    raise ZygoteError(
-        f"no signal '{text}'",
-        code="no-such-signal",
-        hint="for example SIGTERM, SIGHUP, SIGUSR1 or a number",
-        exit_code=Exit.USAGE,
-    )
 
 
 def same_spec(one: WorkerSpec, other: WorkerSpec) -> bool:

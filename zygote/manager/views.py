@@ -1,18 +1,22 @@
-"""What others are told of a worker: its state for `ps` and `status`, and what came of a verb."""
+"""What others are told of workers and zygotes: for `ps` and `status`, and what came of a verb."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from zygote.control.interface import Result, WorkerState
+from zygote.control.interface import Result, WorkerState, ZygoteState
+from zygote.fleet.model import WorkerSpec
+from zygote.manager import findings
 from zygote.manager.unit import State
 
 if TYPE_CHECKING:
+    from zygote.manager.slot import Slot
     from zygote.manager.worker import Worker
 
 
 def view(worker: Worker) -> WorkerState:
-    """For `ps` and `status`."""
+    """A worker, for `ps` and `status`."""
     unit, spec, leaf = worker.unit, worker.unit.spec, worker.leaf
     blocked = worker.needs.blocked
     return WorkerState(
@@ -55,6 +59,48 @@ def view(worker: Worker) -> WorkerState:
         hint=blocked.hint if blocked else unit.hint,
         place=spec.place,
         outdated=str(worker.outdated or "") if worker.child else "",
+    )
+
+
+def view_zygote(slot: Slot, workers: Iterable[WorkerSpec], env: Mapping[str, str]) -> ZygoteState:
+    """A zygote, for `status`.
+
+    Args:
+        workers: those that are copies of it.
+        env: what it inherits.
+    """
+    zygote, following = slot.current, slot.following
+    report = zygote.report if zygote else {}
+    word = "baking"
+    if zygote and zygote.ready:
+        word = "ready"
+    elif slot.error:
+        word = "failed"
+    elif zygote and zygote.baked.done():
+        word = "dead"
+    reason = report.get("spawn_path_reason")
+    path = str(report.get("spawn_path", "")) + (f" ({reason})" if reason else "")
+    seconds = report.get("seconds")
+    return ZygoteState(
+        name=slot.spec.name,
+        state=word,
+        pid=zygote.pid if zygote and not zygote.gone else None,
+        generation=zygote.generation if zygote else 0,
+        parent=slot.spec.parent,
+        python=str(report.get("python", "")),
+        spawn_path=path,
+        **(zygote.blanks.view() if zygote else {}),
+        bake_seconds=None if seconds is None else float(seconds),
+        modules=int(report.get("modules", 0)),
+        stages=zygote.stage_lines() if zygote else [],
+        findings=findings.lines(slot.spec, report, workers, env),
+        outdated=str(slot.outdated or ""),
+        next_pid=following.pid or None if following else None,
+        next_generation=following.generation if following else 0,
+        next_state=("ready" if following.ready else "baking") if following else "",
+        log=slot.log,
+        error=slot.error.message if slot.error else "",
+        hint=slot.error.hint if slot.error else "",
     )
 
 

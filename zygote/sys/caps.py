@@ -110,15 +110,6 @@ def set_dumpable() -> None:
     _check(_prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0))
 
 
-def ambient() -> frozenset[int]:
-    """Numbers in the ambient set; empty on a kernel without one (before 4.3)."""
-    return frozenset(
-        number
-        for number in range(len(NAMES))
-        if _prctl(_PR_CAP_AMBIENT, _AMBIENT_IS_SET, number, 0, 0) == 1
-    )
-
-
 def bounding() -> frozenset[int]:
     """Numbers in the bounding set."""
     found = []
