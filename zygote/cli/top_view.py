@@ -13,7 +13,7 @@ from rich.text import Text
 from zygote.cli import fleet_table, render
 from zygote.cli.cold import cold_words
 from zygote.cli.fleet_table import HISTORY_LENGTH, Line
-from zygote.cli.status import ago, count
+from zygote.cli.status_words import ago, count
 from zygote.client.memory import Census
 
 Sort = Literal[
