@@ -23,8 +23,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import collections
-import contextlib
 import json
 import os
 import socket
@@ -32,13 +30,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.support.about import about
+from benchmarks.support.askers import PATIENCE, crowded
 from benchmarks.support.figures import count_fds
 from decnet.run.manager import running
 from zygote.client.api import Client
@@ -47,7 +45,6 @@ from zygote.sys import procfs
 ROOT = Path(__file__).resolve().parent.parent
 MB = 1024 / 1e6
 BESIDE, AFTER = ("web-1", "web-2", "web-3", "web-4"), ("lone",)
-PATIENCE = 30.0
 SAMPLE = 0.1
 REST = 1.0
 FLEET = """
@@ -95,74 +92,6 @@ def write_version(folder: Path, version: int) -> None:
     draft = folder / "draft"
     draft.write_text(f"VERSION = {version}\n" + "#" * version)
     draft.replace(folder / "served_version.py")
-
-
-class Crowd:
-    """Clients that ask without pause."""
-
-    def __init__(self, ports: list[int]) -> None:
-        self.requests = 0
-        self.failures: collections.Counter[str] = collections.Counter()
-        self._ports = ports
-
-    async def client(self, port: int, keeps: bool) -> None:
-        """One of them."""
-        connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        while True:
-            self.requests += 1
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    if connection is None:
-                        connection = await asyncio.open_connection("127.0.0.1", port)
-                    head = await _ask(*connection)
-                    if not head.startswith(b"HTTP/1.1 200 "):
-                        self.failures[repr(head[:40])] += 1
-                    done = not keeps or b"Connection: close" in head
-            except (OSError, TimeoutError, EOFError) as error:
-                self.failures[f"{type(error).__name__}: {error}"[:80]] += 1
-                done = True
-            if done and connection:
-                connection[1].close()
-                connection = None
-            # Not as fast as can be: the machine is to have time for the reload, too.
-            await asyncio.sleep(0.002)
-
-
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    head = await reader.readuntil(b"\r\n\r\n")
-    await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split(b"\r")[0]))
-    return head
-
-
-async def crowd(ports: list[int], clients: int) -> None:
-    """The process of the clients: until stdin closes; then it prints what it saw."""
-    seen = Crowd(ports)
-    tasks = [
-        asyncio.create_task(seen.client(ports[number % len(ports)], number // len(ports) % 2 == 0))
-        for number in range(clients)
-    ]
-    await asyncio.to_thread(sys.stdin.read)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    print(json.dumps({"requests": seen.requests, "failures": dict(seen.failures)}))
-
-
-@contextlib.asynccontextmanager
-async def crowded(ports: list[int], clients: int) -> AsyncIterator[dict[str, Any]]:
-    """The clients ask inside the block; what they saw is there after it."""
-    found: dict[str, Any] = {}
-    words = ("--crowd", ",".join(map(str, ports)), "--clients", str(clients))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, __file__, *words), stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield found
-    finally:
-        out, _ = await process.communicate()
-        found.update(json.loads(out))
 
 
 def family(manager: int) -> list[int]:
@@ -302,11 +231,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rolls", type=int, default=100, help="so many reloads (default 100)")
     parser.add_argument("--clients", type=int, default=10, help="at once (default 10)")
-    parser.add_argument("--crowd", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.crowd:
-        asyncio.run(crowd([int(port) for port in given.crowd.split(",")], given.clients))
-        return 0
     if given.rolls < 1 or given.clients < 1:
         parser.error("--rolls, --clients: at least 1")
     with tempfile.TemporaryDirectory() as folder:
