@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import drift
 from benchmarks.support.curves import DPI, HEIGHT, WIDTH, pyplot
+from benchmarks.support.looks import read_table
 
 RESULTS = Path(__file__).resolve().parent / "results"
 STYLE = {"font.size": 12, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True}
@@ -92,7 +93,7 @@ def _fleet_bars(axes: Any, modes: list[dict[str, Any]]) -> None:
 def drifted(results: Path) -> Path:
     """As benchmarks/drift.py draws it."""
     png = results / "drift.png"
-    drift.picture(drift.read_table(results / "drift.csv"), png)
+    drift.picture(read_table(results / "drift.csv"), png)
     return png
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.drift import Look, drift, read_table
+from benchmarks.drift import drift
 from benchmarks.support import unshared
+from benchmarks.support.looks import Look, read_table
 from tests.support.forkserver import MiniManager
 from zygote.sys import procfs
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import drift, plots
+from benchmarks import plots
+from benchmarks.support.looks import Look, Table
 
 RESULTS = Path(plots.RESULTS)
 PNG = b"\x89PNG"
@@ -32,8 +33,8 @@ def test_picture_of_the_fleet_has_curves_where_there_are_points(tmp_path: Path) 
 
 
 def test_picture_of_the_drift_is_drawn_from_its_csv(tmp_path: Path) -> None:
-    table = drift.Table(tmp_path / "drift.csv")
+    table = Table(tmp_path / "drift.csv")
     for at in (0.0, 30.0):
-        table.add([drift.Look(at, name, 7, 5, 6, 4, 1, 3, 2, 0, 0) for name in ("bus", "decoy@a")])
+        table.add([Look(at, name, 7, 5, 6, 4, 1, 3, 2, 0, 0) for name in ("bus", "decoy@a")])
     table.close()
     assert plots.drifted(tmp_path).read_bytes().startswith(PNG)
