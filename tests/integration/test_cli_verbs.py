@@ -375,7 +375,7 @@ def test_another_user_is_not_allowed(cli: Cli) -> None:
     # Loaded as root first: where we are installed may be closed to others.
     code = (
         "import os, sys\n"
-        "from zygote.client.api import BlockingClient\n"
+        "from zygote.client.blocking import BlockingClient\n"
         "from zygote.errors import ZygoteError\n"
         "os.setgid(65534); os.setuid(65534)\n"
         "try: BlockingClient(sys.argv[1]).stop(['calm'])\n"

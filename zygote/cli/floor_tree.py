@@ -10,7 +10,7 @@ from pathlib import Path
 from zygote.cli import render
 from zygote.cli.context import current
 from zygote.cli.render import Column
-from zygote.client.api import BlockingClient
+from zygote.client.blocking import BlockingClient
 from zygote.client.memory import take_census
 from zygote.fleet.words import listed
 from zygote.inspect.grow import Forest, grow

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from zygote.cli import render
 from zygote.cli.context import current
 from zygote.cli.options import Json
-from zygote.client.api import BlockingClient
+from zygote.client.blocking import BlockingClient
 from zygote.control.interface import ReexecReport
 from zygote.units import parse_seconds
 

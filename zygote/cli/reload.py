@@ -13,7 +13,7 @@ from zygote.cli import render
 from zygote.cli.context import current
 from zygote.cli.options import Json
 from zygote.cli.text import clean
-from zygote.client.api import BlockingClient
+from zygote.client.blocking import BlockingClient
 from zygote.control.interface import RollStep
 from zygote.errors import Exit, ZygoteError
 from zygote.units import format_seconds

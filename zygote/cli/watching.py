@@ -15,7 +15,7 @@ from collections.abc import Callable
 from zygote.cli import render
 from zygote.cli.context import current
 from zygote.cli.text import clean
-from zygote.client.api import BlockingClient
+from zygote.client.blocking import BlockingClient
 from zygote.errors import Exit, ZygoteError
 
 LOOK = 0.6

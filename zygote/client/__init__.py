@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zygote.client.api import BlockingClient, Client
+    from zygote.client.api import Client
+    from zygote.client.blocking import BlockingClient
     from zygote.client.memory import Row, measure
 
 __all__ = ["BlockingClient", "Client", "Row", "measure"]
 
 _HOMES = {
-    "BlockingClient": "zygote.client.api",
+    "BlockingClient": "zygote.client.blocking",
     "Client": "zygote.client.api",
     "Row": "zygote.client.memory",
     "measure": "zygote.client.memory",

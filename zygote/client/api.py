@@ -1,11 +1,8 @@
-"""The manager's methods as Python calls, for asyncio and for everybody else.
+"""The manager's methods as Python calls, for asyncio; `zygote.client.blocking` is for all others.
 
     async with await Client.connect(socket) as manager:
         for worker in await manager.workers():
             print(worker.name, worker.state)
-
-    with BlockingClient(socket) as manager:
-        manager.restart(["orders"])
 
 `zygote.fleet.where.control_socket` finds the socket. Every fault is a `ZygoteError` whose
 `exit_code` says of which kind: no manager answers (6), not allowed (5), no such worker (4), …
@@ -16,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -237,105 +234,6 @@ class Client:
         except Exception as error:
             raise _explain(error, self.socket) from None
         return reply[key] if key else None
-
-
-class BlockingClient:
-    """The same for code without an event loop; for one thread at a time.
-
-    Raises:
-        ZygoteError: on opening, as `Client.connect`.
-    """
-
-    def __init__(self, socket: Path | str) -> None:
-        self._runner = asyncio.Runner()
-        try:
-            self._client = self._run(Client.connect(socket))
-        except BaseException:
-            self._runner.close()
-            raise
-
-    def __enter__(self) -> BlockingClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection. Idempotent."""
-        self._run(self._client.close())
-        self._runner.close()
-
-    def status(self) -> ManagerState:
-        """See `Client.status`."""
-        return self._run(self._client.status())
-
-    def zygotes(self) -> list[ZygoteState]:
-        """See `Client.zygotes`."""
-        return self._run(self._client.zygotes())
-
-    def workers(self, names: Sequence[str] | None = None) -> list[WorkerState]:
-        """See `Client.workers`."""
-        return self._run(self._client.workers(names))
-
-    def spawn(
-        self, names: Sequence[str], wait: str = "ready", timeout: float | None = None
-    ) -> list[Result]:
-        """See `Client.spawn`."""
-        return self._run(self._client.spawn(names, wait, timeout))
-
-    def stop(self, names: Sequence[str], timeout: float | None = None) -> list[Result]:
-        """See `Client.stop`."""
-        return self._run(self._client.stop(names, timeout))
-
-    def restart(self, names: Sequence[str], timeout: float | None = None) -> list[Result]:
-        """See `Client.restart`."""
-        return self._run(self._client.restart(names, timeout))
-
-    def kill(self, names: Sequence[str], signal: str) -> list[Result]:
-        """See `Client.kill`."""
-        return self._run(self._client.kill(names, signal))
-
-    def reload(self) -> list[str]:
-        """See `Client.reload`."""
-        return self._run(self._client.reload())
-
-    def roll(
-        self, zygotes: Sequence[str] = (), workers: Sequence[str] = (), *, force: bool = False
-    ) -> Iterator[RollStep]:
-        """See `Client.roll`."""
-        yield from self._each(self._client.roll(zygotes, workers, force=force))
-
-    def reexec(self, timeout: float | None = None) -> ReexecReport:
-        """See `Client.reexec`."""
-        return self._run(self._client.reexec(timeout))
-
-    def refork(self, worker: str, *, move: bool = False) -> Iterator[RollStep]:
-        """See `Client.refork`."""
-        yield from self._each(self._client.refork(worker, move=move))
-
-    def shutdown(self, *, wait: bool = False) -> None:
-        """See `Client.shutdown`."""
-        self._run(self._client.shutdown(wait=wait))
-
-    def events(self, *, follow: bool = True, last: int = 0) -> Iterator[Event]:
-        """See `Client.events`."""
-        yield from self._each(self._client.events(follow=follow, last=last))
-
-    def _each(self, stream: AsyncIterator[T]) -> Iterator[T]:
-        try:
-            while True:
-                try:
-                    yield self._run(anext(stream))
-                except StopAsyncIteration:
-                    return
-        finally:
-            self._run(stream.aclose())  # type: ignore[attr-defined]
-
-    def _run(self, work: Awaitable[T]) -> T:
-        async def main() -> T:
-            return await work
-
-        return self._runner.run(main())
 
 
 def _keep_sending(transport: VarlinkTransport) -> None:

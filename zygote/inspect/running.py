@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from zygote.client.api import BlockingClient
+from zygote.client.blocking import BlockingClient
 from zygote.control.interface import WorkerState, ZygoteState
 from zygote.errors import Exit, ZygoteError
 from zygote.inspect import late
