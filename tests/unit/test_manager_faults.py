@@ -20,6 +20,7 @@ from zygote.manager import programs, slot
 from zygote.manager.control import Control
 from zygote.manager.events import EventLog
 from zygote.manager.launch import Launch
+from zygote.manager.reexec import put_at
 from zygote.manager.reloads import Reloads
 from zygote.manager.slot import Slot
 
@@ -124,3 +125,12 @@ async def test_control_on_hold_is_not_woken_by_an_earlier_want_of_descriptors(
                 await asyncio.sleep(0.01)
     control.close()
     await control.wait_closed()
+
+
+def test_listener_that_has_its_number_already_stays_open_over_an_exec() -> None:
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other:
+        put_at(listener.fileno(), listener.fileno())
+        assert os.get_inheritable(listener.fileno())
+        put_at(listener.fileno(), other.fileno())
+        assert os.get_inheritable(other.fileno())
+        assert os.path.sameopenfile(listener.fileno(), other.fileno())

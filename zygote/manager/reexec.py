@@ -244,11 +244,21 @@ def start_anew(options: list[str], data: dict[str, Any]) -> NoReturn:
     env = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}
     kept = [0, 1, 2]
     if CONTROL in data.get("held", ()):
-        os.dup2(data["listener"], FIRST, inheritable=True)
+        put_at(data["listener"], FIRST)
         kept.append(FIRST)
         env |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": CONTROL}
     fds.close_others(kept)
     os.execve(sys.executable, command(*options), env)
+
+
+def put_at(descriptor: int, number: int) -> None:
+    """Have a copy under a number, to be open after an exec.
+
+    A socket unit's listener is under its number already: dup2(2) does nothing then, and would leave
+    it close-on-exec.
+    """
+    os.dup2(descriptor, number)
+    os.set_inheritable(number, True)
 
 
 _LATER = "nothing has changed; try again, or give it more time: zygotectl reexec --timeout 5min"
