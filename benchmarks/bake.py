@@ -16,13 +16,13 @@ interpreter, floor, compiled bytecode, no cgroup. Exit code 1 where a goal is mi
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support import options
 from benchmarks.support.about import about
 from zygote.fleet.model import ZygoteSpec
 from zygote.inspect import bakes
@@ -51,10 +51,7 @@ def tell(row: str, what: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=100, help="rounds of work (default 100)")
     parser.add_argument(
         "--jobs",

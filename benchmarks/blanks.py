@@ -30,6 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.spawn import percentiles
+from benchmarks.support import options
 from benchmarks.support.about import about
 from zygote.client.api import Client
 from zygote.client.start import start_manager
@@ -190,12 +191,7 @@ def show(found: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--n", type=int, default=200, help="rounds (default 200)")
-    parser.add_argument("--floor", default="decnet.floor", help="module to preload")
+    parser = options.on_a_floor(__doc__, 200)
     parser.add_argument("--blanks", type=int, default=8, help="size of the pool (default 8)")
     given = parser.parse_args()
     print(f"blanks.py: two bakes of {given.floor}, {given.n} rounds …", file=sys.stderr)

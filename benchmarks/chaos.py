@@ -41,7 +41,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.support import chaos_blows
+from benchmarks.support import chaos_blows, options
 from benchmarks.support.chaos_blows import Blow, Dealer
 from benchmarks.support.chaos_ground import BAKE_SECONDS, find_ground, fleet_text, keep, small_disk
 from benchmarks.support.chaos_keeper import Keeper, python
@@ -228,9 +228,7 @@ def hungry(watch: Watch) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = options.parser(__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=7, help="the same seed is the same plan")
     parser.add_argument("--minutes", type=float, help="deal no more blows after so long")
@@ -238,7 +236,6 @@ def main() -> int:
     parser.add_argument("--no-faults", dest="faults", action="store_false", help="kills alone")
     parser.add_argument("--quick-bake", action="store_true", help="zygotes freeze, and no more")
     parser.add_argument("--keep", type=Path, help="copy logs and database here at the end")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     with surroundings(scratch=True) as env, small_disk() as disk:
         if disk:

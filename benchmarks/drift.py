@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from sqlalchemy import func, select
 
-from benchmarks.support import curves
+from benchmarks.support import curves, options
 from benchmarks.support.about import about
 from benchmarks.support.looks import Look, Table, look, read_table
 from decnet.db.engine import Database
@@ -202,16 +202,13 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = options.parser(__doc__)
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (default 60)")
     parser.add_argument("--every", default="30s", help="between two looks (default 30s)")
     parser.add_argument("--rate", type=float, default=4.0, help="deeds a second, on average")
     parser.add_argument("--csv", type=Path, default=RESULTS / "drift.csv", help="where to write")
     parser.add_argument("--png", type=Path, help="the picture (default: beside the CSV)")
     parser.add_argument("--from", dest="old", type=Path, help="a CSV to make the figures of")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     try:
         given.every = parse_seconds(given.every)

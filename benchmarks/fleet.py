@@ -34,6 +34,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support import options
 from benchmarks.support.about import about
 from decnet.load.audit import audited
 from decnet.load.crowd import Target, plan, send
@@ -242,10 +243,7 @@ async def measure(mode: str, given: argparse.Namespace, folder: Path) -> dict[st
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the load")
     parser.add_argument("--rate", type=float, default=6.0, help="deeds a second, on average")
     parser.add_argument("--seed", type=int, default=7, help="of the crowd")

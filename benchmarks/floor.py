@@ -9,7 +9,6 @@ bare interpreter. Exit code 1 if a command line adds more than 5 MB.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support import options
 from benchmarks.support.about import about
 from zygote.inspect import bars, floor
 
@@ -31,10 +31,7 @@ MB = 1024 / 1e6
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--repeat", type=int, default=3, help="measure so often (default 3)")
     parser.add_argument("--plot", type=Path, help="draw the layers into this file")
     given = parser.parse_args()

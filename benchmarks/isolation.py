@@ -17,7 +17,6 @@ the request to READY=1, the median of the restarts; memory is firm, milliseconds
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -30,6 +29,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.fleet import MB, under_manager
+from benchmarks.support import options
 from benchmarks.support.about import about
 from decnet.run.__main__ import surroundings
 from zygote.client.api import Client
@@ -92,10 +92,7 @@ async def measure(mode: str, workers: int, restarts: int, folder: Path) -> dict[
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--workers", type=int, default=8, help="in each arrangement (default 8)")
     parser.add_argument("--restarts", type=int, default=5, help="of the first worker (default 5)")
     given = parser.parse_args()

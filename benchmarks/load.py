@@ -32,6 +32,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support import options
 from decnet.load.audit import audited
 from decnet.load.crowd import Tally, plan, send
 from decnet.load.fleet import targets
@@ -104,13 +105,10 @@ def progress(whole: int) -> Any:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = options.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the load")
     parser.add_argument("--rate", type=float, default=8.0, help="deeds a second, on average")
     parser.add_argument("--seed", type=int, default=7, help="the same seed is the same crowd")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--memory", action="store_true", help="add each process's memory")
     given = parser.parse_args()
     with surroundings(scratch=True) as env:

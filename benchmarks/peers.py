@@ -31,7 +31,6 @@ queue. Packages go to .venv-peers; uWSGI is built from source.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -43,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.peers import ask, running, table, tree, venv
 from benchmarks.peers.kinds import PEERS, Peer, version
+from benchmarks.support import options
 from benchmarks.support.about import about
 
 
@@ -66,10 +66,7 @@ def row(peer: Peer, versions: dict[str, str], n: int, rounds: int) -> dict[str, 
 
 def main() -> int:
     names = [peer.name for peer in PEERS]
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--n", type=int, default=8, help="workers (default 8)")
     parser.add_argument("--rounds", type=int, default=200, help="rounds of work (default 200)")
     parser.add_argument("--peers", default=",".join(names), help="which ones, with commas")

@@ -19,7 +19,6 @@ MB of 10^6 bytes. Memory is firm; seconds depend on what else the machine does.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -31,6 +30,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support import options
 from benchmarks.support.about import about
 from zygote.client.api import Client
 from zygote.client.start import start_manager
@@ -166,10 +166,7 @@ def show(found: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--floor", default="decnet.floor", help="module[:function]; default warm")
     parser.add_argument("--rounds", type=int, default=3, help="of work (default 3)")
     given = parser.parse_args()

@@ -14,7 +14,6 @@ Needs an interpreter that ships its tests (Debian's does not: libpython3.X-tests
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import platform
@@ -26,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support import options
 from benchmarks.support.about import about
 from benchmarks.support.regrtest import Runner, differences
 from zygote.fleet.model import ZygoteSpec
@@ -146,10 +146,7 @@ def _numbers(words: str) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--modules", default=",".join(MODULES), help="which, comma-separated")
     given = parser.parse_args()
     if importlib.util.find_spec("test.libregrtest") is None:

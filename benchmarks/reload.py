@@ -21,7 +21,6 @@ new version.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -35,6 +34,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support import options
 from benchmarks.support.about import about
 from benchmarks.support.askers import PATIENCE, crowded
 from benchmarks.support.figures import count_fds
@@ -225,10 +225,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--rolls", type=int, default=100, help="so many reloads (default 100)")
     parser.add_argument("--clients", type=int, default=10, help="at once (default 10)")
     given = parser.parse_args()

@@ -15,7 +15,6 @@ constant: interpreter, floor, compiled bytecode, no cgroup. Exit code 1 where a 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import os
@@ -28,6 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.support import options
 from benchmarks.support.about import about
 from zygote.fleet.model import ZygoteSpec
 from zygote.inspect.lone import LoneZygote
@@ -139,12 +139,7 @@ def measure(floor: str, n: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--n", type=int, default=100, help="rounds (default 100)")
-    parser.add_argument("--floor", default="decnet.floor", help="module to preload")
+    parser = options.on_a_floor(__doc__, 100)
     given = parser.parse_args()
     print(f"spawn.py: {given.n} rounds on floor {given.floor} …", file=sys.stderr)
     result = measure(given.floor, given.n)

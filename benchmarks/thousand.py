@@ -41,6 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import asyncssh
 
+from benchmarks.support import options
 from benchmarks.support.about import about
 from benchmarks.support.figures import (
     best,
@@ -269,12 +270,9 @@ def missed(result: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = options.parser(__doc__)
     parser.add_argument("--n", type=int, default=1000, help="decoys")
     parser.add_argument("--rounds", type=int, default=3, help="starts and stops of all of them")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     import tempfile
 

@@ -19,7 +19,6 @@ told beside them (the zygote's own, without its rehearsals in clones). MB of 10^
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -37,6 +36,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.fleet import MB, Pids, as_processes, available_kib, sums, under_manager
+from benchmarks.support import options
 from benchmarks.support.about import about
 from decnet.run.__main__ import FLEET, arguments, surroundings
 from decnet.run.prepare import prepare
@@ -209,10 +209,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = options.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=1, help="each mode so often (default 1)")
     parser.add_argument("--modes", default=",".join(MODES), help="which, comma-separated")
     given = parser.parse_args()

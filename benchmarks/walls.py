@@ -10,7 +10,6 @@ profiler: landlock, seccomp, address families, no capabilities.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.spawn import clean_environment
+from benchmarks.support import options
 from benchmarks.support.about import about
 from decnet.run.arrange import arrange
 from decnet.run.variables import variables
@@ -117,12 +117,7 @@ def _end(pid: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--n", type=int, default=60, help="rounds (default 60)")
-    parser.add_argument("--floor", default="decnet.floor", help="module to preload")
+    parser = options.on_a_floor(__doc__, 60)
     given = parser.parse_args()
     print(f"walls.py: {given.n} rounds on floor {given.floor} …", file=sys.stderr)
     result = measure(given.floor, given.n)
