@@ -282,7 +282,7 @@ async def test_clusterer_killed_again_and_again_ends_where_it_would_have(tmp_pat
         shown = await fill(ctx, people)
     want = expected(people, shown, 1000)
     kills = 0
-    async with asyncio.timeout(3 * DEADLINE):
+    async with asyncio.timeout(8 * DEADLINE):
         while groups(tmp_path) != want:
             before = query(tmp_path / "decnet.db", "SELECT max(id) FROM logs")
             async with worker(tmp_path, WORKER, DECNET_BUS_ENABLED="false") as running:
