@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -84,3 +86,28 @@ def _is_open(number: int) -> bool:
     except OSError:
         return False
     return True
+
+
+_CALLBACKS = """
+import zygote.sys.ffi
+import ctypes, os
+from zygote.sys import fds
+own = [n for n, target in fds.open_fds().items() if zygote.sys.ffi.is_its_own(target)]
+fds.close_others([0, 1, 2])
+left = [n for n in fds.open_fds() if n > 2]
+assert left == own == sorted(fds.spared), (left, own, fds.spared)
+assert all(n >= 200 for n in own), own
+others = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
+kind = ctypes.CFUNCTYPE(ctypes.c_int)
+made = [kind(lambda n=n: n) for n in range(2000)]
+assert sum(one() for one in made) == sum(range(2000))
+print("done", len(own))
+"""
+
+
+def test_callbacks_of_c_work_when_all_else_is_closed() -> None:
+    """Where libffi holds a descriptor of its own, it stays, out of the way of a worker's."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CALLBACKS], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.startswith("done"), done.stderr

@@ -16,6 +16,7 @@ from typing import Any
 from zygote.audit import known
 from zygote.audit.blame import Ledger
 from zygote.audit.report import Finding
+from zygote.sys import ffi
 from zygote.sys.fds import open_fds
 
 
@@ -24,7 +25,7 @@ def look(link_fd: int, ledger: Ledger) -> list[Finding]:
     return [
         _finding(number, target, ledger)
         for number, target in sorted(open_fds().items())
-        if number > 2 and number != link_fd
+        if number > 2 and number != link_fd and not ffi.is_its_own(target)  # a zygote keeps it
     ]
 
 

@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import zygote.sys.ffi  # noqa: F401 - before all that imports ctypes
 from zygote.audit import atexits
 from zygote.bake import pipeline, seal, selftest
 from zygote.bake.stage import Bake, Stage

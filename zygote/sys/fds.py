@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 _INT = array.array("i").itemsize
 _LAST = 2**31 - 1
+spared: set[int] = set()
+"""Not to be closed by us: a library trusts in them."""
 
 
 class Received(NamedTuple):
@@ -75,13 +77,18 @@ def close(fds: Iterable[int]) -> None:
         os.close(descriptor)
 
 
+def spare(numbers: Iterable[int]) -> None:
+    """From now on `close_others` leaves these alone, too, here and in clones."""
+    spared.update(numbers)
+
+
 def close_others(keep: Iterable[int]) -> None:
-    """Close every descriptor but those in `keep`.
+    """Close every descriptor but those in `keep`, and those that `spare` named.
 
     See: close_range(2), which os.closerange uses where the kernel has it (5.9).
     """
     start = 0
-    for descriptor in sorted(set(keep)):
+    for descriptor in sorted({*keep, *spared}):
         if start < descriptor:  # os.closerange takes an empty range for one without end
             os.closerange(start, descriptor)
         start = descriptor + 1

@@ -17,6 +17,8 @@ from __future__ import annotations
 import ctypes
 import select
 
+from zygote.sys import fds
+
 _CLOSE_RANGE = 436  # the same on all architectures; kernel 5.9
 _SET_NAME = 15
 _CLOEXEC = 0o2000000
@@ -43,11 +45,13 @@ _waits = _Pollfd(-1, select.POLLIN, 0)
 _waits_address = ctypes.addressof(_waits)
 _name = ctypes.create_string_buffer(16)
 _name_address = ctypes.addressof(_name)
+_kept: list[int] = []
 
 
 def prepare(name: str) -> None:
-    """Before the clone: how `ps` shall call it (15 bytes are kept)."""
+    """Before the clone: how `ps` shall call it (15 bytes are kept), and what stays open."""
     _name.value = name.encode()[:15]
+    _kept[:] = sorted(fds.spared)
 
 
 def wait(own: int, place: int) -> None:
@@ -55,13 +59,20 @@ def wait(own: int, place: int) -> None:
 
     Args:
         own: the socket.
-        place: the number to put it under; every other descriptor but 0 to 2 is closed.
+        place: the number to put it under; every other descriptor but 0 to 2, and those that are
+            spared and have higher numbers, is closed.
     """
     _setsid()
     _dup3(own, place, _CLOEXEC)
     if place > 3:
         _syscall(_CLOSE_RANGE, 3, place - 1, 0)
-    _syscall(_CLOSE_RANGE, place + 1, _LAST, 0)
+    start = place + 1
+    for spared in _kept:
+        if start < spared:
+            _syscall(_CLOSE_RANGE, start, spared - 1, 0)
+        if start <= spared:
+            start = spared + 1
+    _syscall(_CLOSE_RANGE, start, _LAST, 0)
     _prctl(_SET_NAME, _name_address, 0, 0, 0)
     _waits.fd = place
     while _poll(_waits_address, 1, -1) < 0:
