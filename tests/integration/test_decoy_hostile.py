@@ -17,11 +17,6 @@ KINDS = ("telnet", "ftp", "smtp", "redis", "mysql", "tcp")
 FLOOD = 10 << 20
 
 
-def memory_kib(running: Decoy) -> int:
-    text = Path(f"/proc/{running.process.pid}/smaps_rollup").read_text()
-    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
-
-
 async def talk(port: int, *pieces: bytes, half_closes: bool = True) -> bytes:
     """Send the pieces, then read to the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -93,12 +88,12 @@ async def test_hostile_bytes_kill_no_decoy_and_break_no_line(tmp_path: Path, kin
 async def test_hostile_line_without_end_is_cut_off(tmp_path: Path, kind: str) -> None:
     async with decoy(tmp_path, kind) as running:
         await talk(running.port, b"warm\r\n")
-        before = memory_kib(running)
+        before = running.private_kib()
         chunk = b"A" * (64 << 10)
         await talk(running.port, *[chunk] * (FLOOD // len(chunk)))
         assert await is_well(running)
-        assert memory_kib(running) - before < 8_000
-        assert memory_kib(running) < 60_000, "within the worker's memory_max"
+        assert running.private_kib() - before < 8_000
+        assert running.private_kib() < 60_000, "within the worker's memory_max"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,7 +104,7 @@ async def test_hostile_silence_starves_nobody(tmp_path: Path, kind: str) -> None
             for _ in range(900):
                 silent.append(socket.create_connection(("127.0.0.1", running.port)))
             assert await is_well(running)
-            assert memory_kib(running) < 70_000, "within the worker's memory_max"
+            assert running.private_kib() < 70_000, "within the worker's memory_max"
         finally:
             for sock in silent:
                 sock.close()
@@ -133,12 +128,12 @@ async def test_hostile_stop_ends_every_visit_and_tells_it(tmp_path: Path, kind: 
 async def test_hostile_visitor_who_does_not_read_is_not_read_either(tmp_path: Path) -> None:
     async with decoy(tmp_path, "redis") as running:
         await talk(running.port, b"PING\r\n")
-        before = memory_kib(running)
+        before = running.private_kib()
         _, writer = await asyncio.open_connection("127.0.0.1", running.port)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"INFO\r\n" * 400_000)
         await asyncio.sleep(1)
-        assert memory_kib(running) - before < 6_000
+        assert running.private_kib() - before < 6_000
         assert await is_well(running)
         writer.transport.abort()
         await until(lambda: len(running.events("disconnect")) == 3)
@@ -174,12 +169,12 @@ async def test_hostile_mail_of_nested_parts_and_bombs_costs_little(tmp_path: Pat
     head = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<c@d>\r\nDATA\r\n"
     async with decoy(tmp_path, "smtp") as running:
         await is_well(running)
-        before = memory_kib(running)
+        before = running.private_kib()
         for body in (nested, many, b"A" * 4_000_000, b"Subject: =?utf-8?b?" + b"=" * 9000):
             assert b"2.0.0 Ok: queued" in await talk(running.port, head, body, b"\r\n.\r\nQUIT\r\n")
         told = running.events("message_accepted")
         assert [t.fields["attachment_count"] for t in told] == ["0", "64", "0", "0"]
-        assert memory_kib(running) - before < 20_000
+        assert running.private_kib() - before < 20_000
         over = b"A" * (9 << 20)
         assert b"552" in await talk(running.port, head, over) or running.events("protocol_error")
         assert await is_well(running)

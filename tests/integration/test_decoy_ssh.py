@@ -17,7 +17,7 @@ import pytest
 from decnet.bus import topics
 from tests.support.bus import broker_process, bus_client, until
 from tests.support.decnet_env import worker
-from tests.support.visitors import Decoy, decoy, ssh
+from tests.support.visitors import decoy, ssh
 
 needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh client here")
 
@@ -178,7 +178,7 @@ async def test_ssh_pasted_script_is_run_line_by_line_and_has_an_end(tmp_path: Pa
 async def test_ssh_visitor_who_does_not_read_costs_no_memory(tmp_path: Path) -> None:
     async with decoy(tmp_path, "ssh") as running:
         async with client(running.port) as connection:
-            before = private_kib(running)
+            before = running.private_kib()
             process = await connection.create_process(term_type="xterm")
             process.stdout.channel.pause_reading()
             # 900 times 45 KB of output, and nobody takes it.
@@ -195,16 +195,11 @@ async def test_ssh_visitor_who_does_not_read_costs_no_memory(tmp_path: Path) -> 
                 async with client(running.port) as other:
                     await other.run("id")
             assert told < count / 2, "it is held, and others are served"
-            assert private_kib(running) - before < 16_000
+            assert running.private_kib() - before < 16_000
             process.stdout.channel.resume_reading()
             process.stdin.write("exit\r")
             out = await process.stdout.read()
             assert out.count("admin:x:1000") == count * 100
-
-
-def private_kib(running: Decoy) -> int:
-    text = Path(f"/proc/{running.process.pid}/smaps_rollup").read_text()
-    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
 
 
 async def test_ssh_silent_connections_starve_nobody(tmp_path: Path) -> None:
@@ -213,7 +208,7 @@ async def test_ssh_silent_connections_starve_nobody(tmp_path: Path) -> None:
         try:
             async with client(running.port) as connection:
                 assert (await connection.run("id -u")).stdout == "0\n"
-            assert private_kib(running) < 90_000, "within the worker's memory_max"
+            assert running.private_kib() < 90_000, "within the worker's memory_max"
         finally:
             for sock in silent:
                 sock.close()

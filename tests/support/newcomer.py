@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,6 +117,3 @@ def needs_root(program: str = "unshare") -> None:
 def in_namespace(script: str, *flags: str) -> tuple[str, ...]:
     """A command to start others through: in namespaces of its own, after `script`."""
     return ("unshare", *flags, "sh", "-c", f'{script} && exec "$@"', "sh")
-
-
-PYTHON = sys.executable

@@ -17,6 +17,7 @@ import pytest
 from decnet.collect import rfc5424
 from tests.support.bus import DEADLINE, until
 from tests.support.decnet_env import Worker, worker
+from zygote.sys import procfs
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ class Decoy:
     def events(self, *types: str) -> list[Event]:
         """What it told so far."""
         return of_type(self.folder, self.name, *types)
+
+    def private_kib(self) -> int:
+        """What it shares with no other process."""
+        memory = procfs.read_memory(self.process.pid)
+        assert memory
+        return memory.uss_kib
 
     async def deserted(self) -> None:
         """Until it has told that each of its visitors is gone (http tells of none)."""
