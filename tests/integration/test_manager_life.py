@@ -44,15 +44,16 @@ async def test_worker_is_the_managers_own_child_and_ends_with_it(make: Make, pat
 
 
 @pytest.mark.parametrize("path", SPAWN_PATHS)
-@pytest.mark.parametrize("code", [0, 1, 3, 112, 255])
-async def test_exit_code_is_kept(make: Make, path: str, code: int) -> None:
-    fleet = worker("web", "crasher", 'restart = "no"', args=[str(code)])
+async def test_exit_codes_are_kept(make: Make, path: str) -> None:
+    codes = (0, 1, 3, 112, 255)
+    fleet = "".join(worker(f"w{n}", "crasher", 'restart = "no"', args=[str(n)]) for n in codes)
     manager = await make(fleet, spawn_path=path).start()
-    state = await manager.until("web", lambda w: w.last_end)
-    assert state.last_end == f"exited({code})"
-    assert state.state == ("failed" if code else "inactive")
-    assert state.error == (f"exited({code})" if code else "")
-    assert (manager.run / "logs/web.log").read_text() == "about to crash\n"
+    for code in codes:
+        state = await manager.until(f"w{code}", lambda w: w.last_end)
+        assert state.last_end == f"exited({code})"
+        assert state.state == ("failed" if code else "inactive")
+        assert state.error == (f"exited({code})" if code else "")
+        assert (manager.run / f"logs/w{code}.log").read_text() == "about to crash\n"
 
 
 @pytest.mark.parametrize("path", SPAWN_PATHS)
@@ -177,23 +178,24 @@ async def test_stop_sends_the_signal_that_was_asked_for(make: Make) -> None:
 
 
 @pytest.mark.parametrize("path", SPAWN_PATHS)
-@pytest.mark.parametrize("how", ["stop", "crash"])
-async def test_end_takes_children_and_grandchildren_along(make: Make, path: str, how: str) -> None:
-    fleet = worker("web", "family", 'stop_grace = "500ms"', 'restart = "no"')
+async def test_end_takes_children_and_grandchildren_along(make: Make, path: str) -> None:
+    keys = ('stop_grace = "500ms"', 'restart = "no"')
+    fleet = worker("stop", "family", *keys) + worker("crash", "family", *keys)
     manager = await make(fleet, spawn_path=path).start()
-    await manager.lines("web.ran")
-    pids = [int(line) for line in await manager.lines("web.child", 2)]
-    assert all(alive(pid) for pid in pids)
-    if how == "stop":
-        await manager.stop("web")
-    else:
-        await manager.send("web", "KILL")
-        await manager.until("web", lambda w: w.last_end)
+    for name in ("stop", "crash"):
+        await manager.lines(f"{name}.ran")
+        pids = [int(line) for line in await manager.lines(f"{name}.child", 2)]
+        assert all(alive(pid) for pid in pids)
+        if name == "stop":
+            await manager.stop(name)
+        else:
+            await manager.send(name, "KILL")
+            await manager.until(name, lambda w: w.last_end)
 
-    async def left() -> list[int]:
-        return [pid for pid in pids if alive(pid)]
+        async def left(pids: list[int] = pids) -> list[int]:
+            return [pid for pid in pids if alive(pid)]
 
-    await manager.eventually(left, lambda found: not found)
+        await manager.eventually(left, lambda found: not found)
 
 
 async def test_after_waits_for_ready_and_stops_in_reverse(make: Make) -> None:
