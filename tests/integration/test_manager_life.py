@@ -333,7 +333,7 @@ async def test_floor_that_does_not_import_starts_nothing(make: Make) -> None:
 async def test_floor_that_hangs_is_named_and_killed(make: Make) -> None:
     manager = make(worker("web", "sleeper"))
     (manager.folder / "hangs.py").write_text("import time\ntime.sleep(600)\n")
-    text = manager.file.read_text().replace('["tiny"]', '["hangs"]\nbake_timeout = "2s"')
+    text = manager.file.read_text().replace('["tiny"]', '["hangs"]\nbake_timeout = "5s"')
     manager.file.write_text(text)
     await manager.start(code=1)
     (error,) = manager.answer["errors"]
