@@ -164,3 +164,16 @@ def test_doorman_shows_out_the_one_that_has_been_quiet_for_longest() -> None:
     assert len(doorman) == 7
     doorman.close_all()
     assert len(doorman) == 0
+
+
+def test_doorman_tells_when_the_last_one_has_left() -> None:
+    doorman, told = Doorman(most=8), []
+    doorman.when_empty = lambda: told.append(len(doorman))
+    for n in range(2):
+        doorman.admit(n, lambda: None)
+    doorman.heard(0)
+    doorman.leave(0)
+    assert told == []
+    doorman.leave(1)
+    doorman.leave(1)
+    assert told == [0], "once, and not again for one who is gone"

@@ -150,3 +150,27 @@ async def test_context_fault_of_main_is_raised(settings: Settings) -> None:
     async with open_context("w", settings, database=False, notifies=False) as ctx:
         with pytest.raises(KeyError):
             await conduct(ctx, main)
+
+
+async def test_context_settles_once_after_a_burst(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[int] = []
+    done = asyncio.Event()
+
+    def settle() -> bool:
+        settled.append(1)
+        done.set()
+        return True
+
+    monkeypatch.setattr("decnet.context.REST_SECONDS", 0.01)
+    monkeypatch.setattr(ctx._settler, "settle", settle)
+    for _ in range(3):
+        ctx.rest()
+    async with asyncio.timeout(30):
+        await done.wait()
+        assert settled == [1]
+        done.clear()
+        ctx.rest()
+        await done.wait()
+    assert settled == [1, 1]
