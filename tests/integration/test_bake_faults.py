@@ -130,7 +130,7 @@ def test_stage_that_breaks_off_is_skipped_and_workers_work(
         broken = [name for name in stages if said.get(name, "").startswith(why)]
         able = [name for name in stages if not said.get(name, "").startswith(_UNABLE)]
         assert broken == able
-        assert able or stages == ["immortalise"]
+        assert able or stages in (["immortalise"], ["keep"])
         log = (tmp_path / "zygote.log").read_text()
         assert log.count("Traceback") == len(broken)
         for _ in range(3):

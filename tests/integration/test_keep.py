@@ -110,7 +110,19 @@ if hasattr(sys, "monitoring"):
     sys.monitoring.use_tool_id(2, "somebody")
     monitored = reshare()
     sys.monitoring.free_tool_id(2)
-print(json.dumps([worked, shared, done, plain, amid, after, traced, monitored]))
+import threading
+wrong = []
+def run():
+    for _ in range(20):
+        if kept_floor.all_of_it() != plain:
+            wrong.append(1)
+threads = [threading.Thread(target=run) for _ in range(3)]
+sys.setswitchinterval(1e-5)
+for thread in threads:
+    thread.start()
+while any(thread.is_alive() for thread in threads):
+    reshare()
+print(json.dumps([worked, shared, done, plain, amid, after, traced, monitored, wrong]))
 """
 
 
@@ -132,10 +144,13 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniManager]:
 def test_code_is_shared_again_and_runs_as_before(manager: MiniManager) -> None:
     for _ in range(2):
         worker = manager.spawn(PROGRAM)
-        worked, shared, done, plain, amid, after, traced, monitored = json.loads(worker.read())
+        (
+            worked, shared, done, plain, amid, after, traced, monitored, wrong,
+        ) = json.loads(worker.read())  # fmt: skip
         assert worker.wait() == 0
         assert done is True
         assert worked - shared > 100, "KiB of 300 functions with branches"
         assert plain == amid == after
+        assert wrong == [], "threads ran meanwhile"
         assert traced is False
         assert monitored in (None, False)

@@ -8,6 +8,8 @@ decoy's start and one client's visit un-shared, 66 are left.
 
 Why going back is safe, CPython 3.12 to 3.14, also for a function that is running just then:
 
+- The GIL is kept while the pages go, so each thread is between two instructions, or in a call
+  that one of them made: none has read the one half of a cache and has yet to read the other.
 - An instruction keeps its place and its length whichever of its forms it has; a frame notes its
   place in the code, and nothing of the form.
 - What a cache names (versions of classes, functions and dicts) is never given to another one, so

@@ -40,7 +40,8 @@ _mmap.argtypes = [
 ]  # fmt: skip
 _write.restype = ctypes.c_ssize_t
 _write.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
-_madvise = _libc["madvise"]
+# With the GIL kept: no other thread of Python is in the middle of anything that lies there.
+_madvise = ctypes.PyDLL(None)["madvise"]
 _madvise.restype = ctypes.c_int
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
