@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from zygote.manager.children import Child, Children, Program
+from zygote.manager.children import Child, Children
 from zygote.manager.leaves import Leaf
 from zygote.manager.policy import End
+from zygote.manager.start import Program
 from zygote.sys import cgroupfs
 from zygote.sys.cgroupfs import Group
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import os
 import signal
 import socket
@@ -127,8 +126,8 @@ class App:
         if not resumes:
             self.events.emit("serving", "manager", os.getpid(), works.summary())
         notify.ready(works.summary())
-        control = str(works.runtime.control_socket)
-        self._answer.accept(os.getpid(), str(works.runtime.path), control, results)
+        runtime = works.runtime
+        self._answer.accept(os.getpid(), str(runtime.path), str(runtime.control_socket), results)
         self._methods.serves = True
         signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
 
@@ -227,12 +226,8 @@ class App:
         methods = self._methods
         about = {"pid": os.getpid(), "fleet": methods.fleet.name, "file": methods.fleet.file,
                  "version": __version__, "started_at": methods.started_at}  # fmt: skip
-        path = works.runtime.path / "manager.json"
-        try:
-            path.write_text(json.dumps(about) + "\n")
-        except OSError as error:
-            self.events.emit("state-trouble", "manager", os.getpid(), f"{path}: {error.strerror}")
-        self._closers.callback(lambda: path.unlink(missing_ok=True))
+        works.state.write_manager(about)
+        self._closers.callback(works.state.forget_manager)
 
     # Stop
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import Fleet
-from zygote.manager.children import Children, Program
+from zygote.manager.children import Children
+from zygote.manager.start import Program
 
 _OUTPUT_MAX = 16 * 1024 * 1024
 _TIMEOUT = 60.0

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Mapping
 
 from zygote.fleet.model import ZygoteSpec
-from zygote.manager.children import Child, Children, Program, start_program
+from zygote.manager.children import Child, Children
 from zygote.manager.events import EventLog
 from zygote.manager.freshness import Freshness
 from zygote.manager.leaves import Leaf, Leaves
 from zygote.manager.logs import LogFiles
+from zygote.manager.start import Program, start_program
 from zygote.manager.state import StateFiles
 from zygote.sys import linker
 

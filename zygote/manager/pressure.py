@@ -97,7 +97,9 @@ class Pressure:
         victim, private = found
         priority = victim.unit.spec.priority
         detail = f"{told}: stopped, priority={priority} private={spell_bytes(private)}"
-        victim.shed(detail)
+        self._events.emit("pressure-stopped", victim.name, victim.unit.pid, detail)
+        victim.stop()  # it stays stopped until somebody starts it
+        victim.shed_for = detail
 
 
 def choose(workers: list[Worker]) -> tuple[Worker, int] | None:

@@ -28,11 +28,12 @@ from zygote import notify
 from zygote.errors import ZygoteError
 from zygote.manager import carried, handover
 from zygote.manager.checker import read_all
-from zygote.manager.children import Children, Program
+from zygote.manager.children import Children
 from zygote.manager.control import Control
 from zygote.manager.events import EventLog
 from zygote.manager.handed import CONTROL, FIRST
 from zygote.manager.reaper import Reaper
+from zygote.manager.start import Program
 from zygote.manager.unit import State
 from zygote.manager.works import Works
 from zygote.sys import fds

@@ -137,6 +137,15 @@ class StateFiles:
         """Keep them, so that a generation's number is never used twice on this folder."""
         self._write(self._folder.parent / "generations.json", json.dumps(generations))
 
+    def write_manager(self, about: dict[str, Any]) -> None:
+        """manager.json beside the folder: who serves here."""
+        self._write(self._folder.parent / "manager.json", json.dumps(about) + "\n")
+
+    def forget_manager(self) -> None:
+        """Nobody serves here any more."""
+        with contextlib.suppress(OSError):
+            (self._folder.parent / "manager.json").unlink()
+
     def _find(self, name: str, record: dict[str, Any]) -> Found:
         try:
             with (self._folder / f"{name}.pid").open() as file:

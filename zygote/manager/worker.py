@@ -1,8 +1,7 @@
 """Drives one worker: does what its state machine decides, and tells it what happened.
 
-Its parts have files of their own: `launch` (a start), `succession` (a process beside another),
-`words` (what it says), `record` (what outlives us), `needs`, `budget` and `store`; `views` tells
-others of it, and `takeover` gives it a process of an earlier manager's.
+Its parts have files of their own: `launch`, `succession`, `words`, `record`, `needs`, `budget`,
+`store`; `views` tells others of it, `takeover` gives it a process of an earlier manager's.
 
 Every way in is fenced: an exception in the handling of one worker is charged to that worker (an
 event, and state *failed*) and never reaches another, or the manager.
@@ -130,12 +129,6 @@ class Worker:
         """Stop it, gracefully, and keep it stopped."""
         self.fenced(lambda: self.do(self.unit.stop()))
         self.fenced(self.succession.end_retiring)
-
-    def shed(self, why: str) -> None:
-        """Stop it, for the others' sake; it stays stopped until somebody starts it."""
-        self._parts.events.emit("pressure-stopped", self.name, self.unit.pid, why)
-        self.stop()
-        self.shed_for = why
 
     def signal(self, number: int) -> bool:
         """Send a signal to its main process; False if there is none.
@@ -282,7 +275,7 @@ class Worker:
         self.drop_leaf()
         self.needs.automatic = True
         hint, place = error.hint, self.unit.spec.place
-        if place and place not in hint:
+        if place not in hint:
             hint = f"{hint} ({place})" if hint else place
         self.do(
             self.unit.start_failed(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime
 from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
@@ -19,91 +19,12 @@ from decnet.db.tables import Attacker, AttackerIdentity, TtpRule, TtpRuleState, 
 from decnet.ttp.attack import Attack
 from decnet.ttp.shared import get_shared
 from decnet.web.api.guard import Admin, Caller, Ctx
-from decnet.web.api.paging import Cursor, Limit, Page, Shape, Text, found, keyset
+from decnet.web.api.paging import Cursor, Limit, Page, Text, found, keyset
+from decnet.web.api.routes.ttp_shapes import Cell, Column, Decision, Rule, Tag, Technique
 
 router = APIRouter(prefix="/ttp", tags=["ttp"])
 Uuid = Annotated[str, Path(max_length=128)]
 RULES_MOST = 2000
-
-
-class Tag(Shape):
-    """One technique seen in one source by one rule."""
-
-    uuid: str
-    source_kind: str
-    source_id: str
-    attacker_uuid: str | None
-    identity_uuid: str | None
-    session_id: str | None
-    decky_id: str | None
-    tactic: str
-    technique_id: str
-    sub_technique_id: str | None
-    confidence: float
-    rule_id: str
-    rule_version: int
-    evidence: dict[str, Any]
-    attack_release: str
-    mitre_url: str
-    observed_at: dt.datetime
-
-
-class Technique(BaseModel):
-    """A technique and how much was seen of it."""
-
-    technique_id: str
-    sub_technique_id: str | None
-    name: str
-    url: str
-    tactics: list[str]
-    count: int
-    attackers: int
-    confidence: float
-    last_seen: dt.datetime
-
-
-class Cell(BaseModel):
-    """A technique in a column of the matrix."""
-
-    technique_id: str
-    name: str
-    url: str
-    count: int
-    attackers: int
-
-
-class Column(BaseModel):
-    """A tactic, with what was seen of it."""
-
-    tactic: str
-    name: str
-    short: str
-    techniques: list[Cell]
-
-
-class Rule(Shape):
-    """A rule that the worker has loaded, and what was decided of it."""
-
-    rule_id: str
-    rule_version: int
-    name: str
-    source_path: str
-    techniques: list[str]
-    loaded_at: dt.datetime
-    state: str = "enabled"
-    confidence_max: float | None = None
-    expires_at: dt.datetime | None = None
-    reason: str = ""
-    set_by: str = ""
-
-
-class Decision(BaseModel):
-    """What is to be done with a rule."""
-
-    state: Literal["enabled", "disabled", "clipped"]
-    confidence_max: float | None = Field(None, ge=0, le=1)
-    expires_at: AwareDatetime | None = None
-    reason: str = Field("", max_length=500)
 
 
 async def attack() -> Attack:
