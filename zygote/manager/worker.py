@@ -258,8 +258,7 @@ class Worker:
 
     def _up(self, spawned: Spawned) -> None:
         self.child = child = spawned.child
-        self.standing, self.origin = spawned.standing, spawned.origin
-        self.fork_ms = spawned.fork_ms
+        self.standing, self.origin, self.fork_ms = spawned.standing, spawned.origin, spawned.fork_ms
         do = self.unit.up(child.pid, spawned.ms)
         for gap in self.standing.gaps:
             self.unit.told.append(("wall-missing", gap))
