@@ -1,7 +1,7 @@
 """The descriptor that libffi keeps, and trusts: out of the way, and never closed.
 
 Facts about libffi (ctypes calls C, and is called by it, with its help), as newer builds have it
-(Debian after 12; 3.4 and later with --enable-exec-static-trampolines):
+(3.8 in Debian sid; static trampolines, a choice of its build):
 
 - When `_ctypes` is loaded it opens its own library, and keeps the number. About a hundred
   callbacks later it maps one more page of code from that number, whatever is behind it by then.
