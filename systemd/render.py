@@ -23,9 +23,11 @@ OLDEST = 252
 
 def render() -> dict[str, str]:
     """Name -> text."""
-    fleet, errors = check(FLEET)
+    ours = plan.Tenant(**tenant("decnet"))
+    assert ours.environ is not None
+    fleet, errors = check(FLEET, ours.environ)
     assert fleet is not None, errors
-    made = plan.make(fleet, systemd=OLDEST, tenant=plan.Tenant(**tenant()))
+    made = plan.make(fleet, systemd=OLDEST, tenant=ours)
     made = replace(made, python=PYTHON, shares_tmp=False, fleet=replace(fleet, file=FILE))
     found = {f"{path.parent.name}/{path.name}": text for path, text in units.files(made).items()}
     shared = perworker.shared_files(made)

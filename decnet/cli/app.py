@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from decnet.run import installed
 from decnet.run.variables import variables
 from zygote import __version__
 from zygote.cli.app import drive
@@ -119,12 +120,21 @@ def manual(folder: str) -> None:
     sys.stderr.write(f"{write_commands(app, Path(folder), 'decnetctl', about, see)}\n")
 
 
-def tenant() -> dict[str, Any]:
-    """What `install` adds to the fleet's units."""
-    prepare = "from decnet.run.prepare import prepare; prepare()"
+def tenant(name: str) -> dict[str, Any]:
+    """What `install` adds to the fleet's units, which are called `name`."""
+    from decnet.run.stash import stash
+
+    environ = installed.environ(os.environ, name)
+    environ |= variables(environ)
+    stash(environ, write=False)
     return {
-        "env": {"DECNET_STATE_DIR": "%S/decnet"},
-        "before": (("-c", prepare),),
+        "env": installed.defaults(name),
+        "settings": str(installed.settings_file(name)),
+        "environ": environ,
+        "before": (("-m", "decnet.run.prepare"),),
+        "starter": ("-m", "decnet.run.service"),
+        # They act on decoys, by a manager.
+        "managed": ("mutate", "reconciler"),
         # Packet sockets of sniffer and probe; decoys on the ports that attackers expect.
         "capabilities": ("CAP_NET_RAW", "CAP_NET_BIND_SERVICE"),
     }
@@ -133,6 +143,7 @@ def tenant() -> dict[str, Any]:
 def main() -> int:
     """The command `decnetctl`, also called `decnet`; returns its exit code."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    installed.adopt(os.environ)
     os.environ.update(variables(os.environ))
     called = Path(sys.argv[0]).name
     return drive(

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from decnet.context import WorkerError
 from decnet.decoys.catalogue import WORKER_PREFIX, UnknownDecoy, parse_instance, worker_name
 from decnet.estate.plan import LIVE
+from decnet.settings import EXIT_CONFIG
 from zygote.client.api import Client
 from zygote.control.interface import Result, WorkerState
 from zygote.errors import ZygoteError
+from zygote.notify import status
 
 CALL_SECONDS = 30.0
 
@@ -38,8 +41,26 @@ class Running:
         return sorted(kind for kind, state in self.services.items() if state in LIVE)
 
 
+def check_possible() -> None:
+    """Pass, unless this worker is a unit of systemd's own and no manager can ever come.
+
+    Raises:
+        WorkerError: names the way out; the unit stays failed.
+    """
+    if os.environ.get("ZYGOTE_MANAGER") == "none":
+        why = "it acts on decoys through a manager, and in a fleet of units there is none"
+        status(why)
+        raise WorkerError(
+            why,
+            hint="install the fleet as one service: decnetctl install --systemd, without --units",
+            exit_code=EXIT_CONFIG,
+        )
+
+
 def control_socket() -> Path | None:
     """Where this worker's manager listens; None for a worker that has none."""
+    if os.environ.get("ZYGOTE_MANAGER") == "none":
+        return None
     folder = os.environ.get("ZYGOTE_RUNTIME_DIR", "")
     return Path(folder) / "control.sock" if folder else None
 

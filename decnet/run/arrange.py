@@ -11,6 +11,7 @@ import contextlib
 import os
 import pwd
 import re
+import stat
 from pathlib import Path
 
 from decnet.decoys.catalogue import instance_name
@@ -68,16 +69,21 @@ def arrange(settings: Settings) -> None:
 
 
 def give(state: Path, user: str) -> None:
-    """Let this user own the state, for a manager that is root and workers that are not.
+    """Let this user own what is in the state, for a manager that is root and workers that are not.
 
-    Secrets stay ours: they reach a worker as credentials.
+    Secrets stay ours: they reach a worker as credentials. So does the folder itself, which others
+    may pass through only: its owner could put other secrets in their place, and systemd, finding
+    a StateDirectory= that is not the unit's user's, would take back all that is in it.
 
     Raises:
         SettingsError: no such user, or a file cannot be given.
     """
     try:
         entry = pwd.getpwnam(user)
-        for path in (state, *state.rglob("*")):
+        if (info := state.stat()).st_uid == entry.pw_uid != os.geteuid():
+            os.chown(state, os.geteuid(), os.getegid())  # an earlier version gave it
+        state.chmod(stat.S_IMODE(info.st_mode) | 0o011)
+        for path in state.rglob("*"):
             secret = path.suffix == ".key" or path.name in SECRETS or FOLDER in path.parts
             if not secret and path.lstat().st_uid == 0:
                 os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)

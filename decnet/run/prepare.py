@@ -1,30 +1,48 @@
-"""What must be there before the fleet starts."""
+"""What must be there before the fleet starts. As a program: `python -m decnet.run.prepare`."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from decnet.run.arrange import arrange, give
 from decnet.settings import Settings
 from decnet.ship.options import KEY, ship_folder
-from zygote.errors import ZygoteError
+from zygote.errors import Exit, ZygoteError
+
+_LOCK = ".prepare"
 
 
 def prepare() -> None:
-    """All of it; a second call finds it done.
+    """All of it; a second call finds it done, and one at the same time waits.
 
     Raises:
         ZygoteError: what cannot be made, and why.
     """
     settings = Settings.from_env()
-    arrange(settings)
-    migrate()
-    certificates()
-    user = os.environ.get("DECNET_USER", "")
-    if user and os.geteuid() == 0:
-        give(settings.state_dir, user)
+    with _alone(settings.state_dir):
+        arrange(settings)
+        migrate()
+        certificates()
+        user = os.environ.get("DECNET_USER", "")
+        if user and os.geteuid() == 0:
+            give(settings.state_dir, user)
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Zygotes that are units of their own start at once, and each prepares."""
+    lock = os.open(state / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def migrate() -> None:
@@ -63,3 +81,17 @@ def certificates() -> None:
     from decnet.ship.certs import init  # late: needed at the first start only
 
     init(folder, with_agent=not (folder / "agent" / KEY).exists())
+
+
+def main() -> int:
+    """Prepare; what is wrong is told in two lines. Returns an exit code."""
+    try:
+        prepare()
+    except ZygoteError as error:
+        print(f"decnet: {error.message}\n  hint: {error.hint}", file=sys.stderr, flush=True)
+        return error.exit_code or Exit.FAILED
+    return Exit.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

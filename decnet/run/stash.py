@@ -24,9 +24,11 @@ _PLAIN = {
 """Variable -> its file, and the variable that names that, where another one is usual."""
 
 
-def stash(env: MutableMapping[str, str]) -> None:
+def stash(env: MutableMapping[str, str], *, write: bool = True) -> None:
     """Move the secrets of an environment into files, and say there where they are.
 
+    Args:
+        write: False: no file is made; `env` becomes what it would.
     Raises:
         SettingsError: a file cannot be written.
     """
@@ -34,12 +36,14 @@ def stash(env: MutableMapping[str, str]) -> None:
     try:
         for variable, (name, pointer) in _PLAIN.items():
             if value := env.pop(variable, ""):
-                _write(folder / name, value)
+                if write:
+                    _write(folder / name, value)
                 if pointer:
                     env[pointer] = str(folder / name)
         url, password = _without_password(env.get("DECNET_DB_URL", ""))
         if password:
-            _write(folder / "db-password", password)
+            if write:
+                _write(folder / "db-password", password)
             env["DECNET_DB_URL"] = url
             env["DECNET_DB_PASSWORD_FILE"] = str(folder / "db-password")
     except OSError as error:
@@ -47,6 +51,14 @@ def stash(env: MutableMapping[str, str]) -> None:
             f"cannot keep a secret in {folder}: {error.strerror}",
             "check the owner of the state folder (DECNET_STATE_DIR)",
         ) from error
+
+
+def withhold(env: MutableMapping[str, str]) -> None:
+    """Only take the secrets out: for a process that is to get its own as credentials."""
+    for variable in _PLAIN:
+        env.pop(variable, None)
+    if url := env.get("DECNET_DB_URL"):
+        env["DECNET_DB_URL"], _ = _without_password(url)
 
 
 def _without_password(url: str) -> tuple[str, str]:

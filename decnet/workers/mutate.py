@@ -78,6 +78,7 @@ class Mutator:
 
 async def main(ctx: Context) -> None:
     """Mutate until told to stop."""
+    manager.check_possible()
     wake = await ctx.wake(topics.EVERY_MUTATE_REQUEST)
     ctx.health |= {"applied": 0, "failed": 0}
     mutator = Mutator(ctx, await ctx.write(host_uuid))

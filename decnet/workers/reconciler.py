@@ -86,6 +86,7 @@ class Reconciler:
 
 async def main(ctx: Context) -> None:
     """Reconcile until told to stop."""
+    manager.check_possible()
     settings = EstateSettings.from_env()
     wake = await ctx.wake(topics.EVERY_MUTATION)
     ctx.health |= {"deckies": 0, "repaired": 0}

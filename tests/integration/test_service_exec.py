@@ -59,10 +59,31 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class Bed:
-    """A zygote that serves as a unit's, and a group for a worker beside it."""
+FLEET = f"""
+[fleet]
+name = "t"
+[zygote.floor]
+preload = ["mirror"]
+bake = ["freeze"]
+path = ["{MIRROR.parent}"]
+[worker.mirror]
+run = "mirror:main"
+type = "notify"
+"""
 
-    def __init__(self, folder: Path) -> None:
+
+class Bed:
+    """A zygote that serves as a unit's, and a group for a worker beside it.
+
+    Args:
+        env: for zygote and workers, as an EnvironmentFile= has it.
+        starter: what comes before the module that is started.
+    """
+
+    def __init__(
+        self, folder: Path, fleet: str = FLEET, env: dict[str, str] | None = None,
+        starter: tuple[str, ...] = ("-m",),
+    ) -> None:  # fmt: skip
         top = base()
         assert top
         self.home = Group(top / f"service-{os.getpid()}")
@@ -71,20 +92,18 @@ class Bed:
         for group in (self.home, self.zygote, self.worker):
             group.path.mkdir()
         self.folder, self.door = folder, folder / "floor.door"
-        (folder / "fleet.toml").write_text(
-            '[fleet]\nname = "t"\n[zygote.floor]\npreload = ["mirror"]\nbake = ["freeze"]\n'
-            f'path = ["{MIRROR.parent}"]\n[worker.mirror]\nrun = "mirror:main"\ntype = "notify"\n'
-        )
+        (folder / "fleet.toml").write_text(fleet)
+        self.starter = [sys.executable, "-P", *starter]
         self.told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.told.bind(str(folder / "told"))
         self.told.settimeout(PATIENCE)
         self.env = {
             **os.environ, "NOTIFY_SOCKET": str(folder / "told"), "MIRROR_HARMLESS": "1",
-            "ZYGOTE_DOOR": str(self.door),
+            "ZYGOTE_DOOR": str(self.door), **(env or {}),
         }  # fmt: skip
-        words = ["-m", "zygote.service.serve", "--fleet", str(folder / "fleet.toml"),
+        words = ["zygote.service.serve", "--fleet", str(folder / "fleet.toml"),
                  "--zygote", "floor", "--socket", str(self.door)]  # fmt: skip
-        self.process = self.start(self.zygote, [sys.executable, "-P", *words])
+        self.process = self.start(self.zygote, [*self.starter, *words])
         self.until("READY=1")
 
     def start(self, group: Group, words: list[str]) -> subprocess.Popen[bytes]:
@@ -171,6 +190,8 @@ def test_exec_stranger_is_turned_away(bed: Bed) -> None:
     [
         ([], "nobody", "the fleet has no worker 'nobody'"),
         (["unshare", "--user", "--map-root-user", "--"], "mirror", "PrivateUsers="),
+        (["unshare", "--pid", "--fork", "--"], "mirror", "PrivatePIDs="),
+        (["unshare", "--time", "--fork", "--"], "mirror", "a time namespace"),
     ],
 )
 def test_exec_refusal_is_told_as_the_unit_s_status(

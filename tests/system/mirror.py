@@ -20,6 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _STATUS = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs",
            "Seccomp", "Seccomp_filters", "Umask", "SigIgn")  # fmt: skip
 _OWN = ("LISTEN_PID", "SYSTEMD_EXEC_PID", "INVOCATION_ID", "ZYGOTE_WORKER", "LC_CTYPE", "TARGET",
+        "ZYGOTE_MANAGER", "ZYGOTE_RUNTIME_DIR",
         "WATCHDOG_PID", "JOURNAL_STREAM", "ZYGOTE_DOOR", "CREDENTIALS_DIRECTORY",
         "RUNTIME_DIRECTORY", "STATE_DIRECTORY")  # fmt: skip
 """Variables that differ from unit to unit, or are told by others."""
@@ -31,6 +32,15 @@ def attempt(what: str, act: Any) -> str:
         return f"{what}: {act()}"
     except OSError as error:
         return f"{what}: errno {error.errno}"
+
+
+def listening() -> list[Any]:
+    """The sockets that we were given, if it is us whom they were given to."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    names = os.environ["LISTEN_FDNAMES"].split(":")
+    count = int(os.environ["LISTEN_FDS"])
+    return [names, [socket.socket(fileno=os.dup(3 + at)).getsockname() for at in range(count)]]
 
 
 def look() -> dict[str, Any]:
@@ -58,7 +68,7 @@ def look() -> dict[str, Any]:
         "hostname": socket.gethostname(),
         "tmp": sorted(path.name for path in Path("/tmp").iterdir() if path.name != "mirror"),
         "stdio": [stat.S_IFMT(os.fstat(number).st_mode) for number in (0, 1, 2)],
-        "listen": [os.environ.get("LISTEN_FDS"), os.environ.get("LISTEN_FDNAMES")],
+        "listen": listening(),
         "secret": Path(folder, "secret").read_text() if folder else None,
         "tries": [] if os.environ.get("MIRROR_HARMLESS") else [
             attempt("write /usr", lambda: Path("/usr/.try").write_text("")),
@@ -72,6 +82,9 @@ def look() -> dict[str, Any]:
             attempt("new namespace", lambda: _unshare()),
             attempt("cgroup", _make_group),
             attempt("device", lambda: Path("/dev/kmsg").stat().st_mode > 0),
+            attempt("open a device", lambda: open("/dev/kmsg").close()),
+            attempt("connect", lambda: socket.create_connection(("127.0.0.1", 1), 5)),
+            attempt("root", lambda: sorted(os.listdir("/"))),  # noqa: PTH208
             attempt("personality", lambda: _libc.personality(8)),
             attempt("bound", lambda: Path("/srv/bound/here").read_text()),
         ],

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from asyncvarlink import VarlinkClientProtocol, connect_unix_varlink
 
 from tests.support import managers
+from zygote.control.interface import ManagerInterface
 
 FOLDER = Path("/srv/fleet")
 """Where fleets of units are: not in /tmp, of which a service has its own."""
@@ -40,6 +45,22 @@ async def zygotectl(*words: str, code: int | None = 0) -> str:
     return await run(
         sys.executable, "-m", "zygote.cli", "--fleet", str(FOLDER / "fleet.toml"), *words, code=code
     )
+
+
+async def workers_at(socket: str) -> dict[str, Any]:
+    """What the manager there says of its workers, by name; {} while nobody answers."""
+    try:
+        transport, protocol = await connect_unix_varlink(VarlinkClientProtocol, socket)
+    except OSError:
+        return {}
+    try:
+        reply = await asyncio.wait_for(protocol.make_proxy(ManagerInterface).List(), 60)
+        return {worker.name: asdict(worker) for worker in reply["workers"]}
+    except (OSError, TimeoutError, ConnectionError):
+        return {}
+    finally:
+        transport.close()
+        await transport.closed_future
 
 
 def make_folder(fleet: str) -> Path:

@@ -9,13 +9,11 @@ import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from asyncvarlink import VarlinkClientProtocol, connect_unix_varlink
 
 from tests.support.managers import alive
 from tests.system.systemd import (
@@ -26,15 +24,16 @@ from tests.system.systemd import (
     make_folder,
     run,
     show,
+    workers_at,
     zygotectl,
 )  # fmt: skip
-from zygote.control.interface import ManagerInterface
 from zygote.sys.cgroupfs import Group, group_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 UNIT = "vm.service"
 SOCKET = "/run/zygote/vm/control.sock"
+BEAT = "WatchdogTimestampMonotonic"
 FLEET = f"""
 [fleet]
 name = "vm"
@@ -62,18 +61,7 @@ autostart = false
 
 async def ps() -> dict[str, Any]:
     """The workers; {} while nobody answers."""
-    try:
-        transport, protocol = await connect_unix_varlink(VarlinkClientProtocol, SOCKET)
-    except OSError:
-        return {}
-    try:
-        reply = await asyncio.wait_for(protocol.make_proxy(ManagerInterface).List(), 60)
-        return {worker.name: asdict(worker) for worker in reply["workers"]}
-    except (OSError, TimeoutError, ConnectionError):
-        return {}
-    finally:
-        transport.close()
-        await transport.closed_future
+    return await workers_at(SOCKET)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -159,6 +147,47 @@ async def test_install_oom_is_told_everywhere(installed: str) -> None:
     told = await journal("-u", UNIT, "-t", "vm")
     assert f"worker=hog event=ended oom_killed ({hog['last_end_detail']})" in told
     assert await show(UNIT, "ActiveState") == "active"
+
+
+async def test_install_reexec_keeps_the_pid_and_what_systemd_holds(installed: str) -> None:
+    before, main = await ps(), await show(UNIT, "MainPID")
+    assert await show(UNIT, "NFileDescriptorStore") == "1"
+    beat, restarts = await show(UNIT, BEAT), await show(UNIT, "NRestarts")
+    [floor] = json.loads(await zygotectl("status", "--json"))["zygotes"]
+    said = await zygotectl("reexec", "--timeout", "120s")
+    assert f"(pid {main})" in said and "kept 2 workers, 1 zygotes" in said
+    await eventually(lambda: show(UNIT, "ActiveState"), lambda state: state == "active")
+    told = await journal("-u", UNIT, "-o", "cat", "_PID=1")
+    assert "Reloading" in told or "Reloaded" in told, "RELOADING=1, READY=1"
+    assert (await show(UNIT, "MainPID"), await show(UNIT, "NRestarts")) == (main, restarts)
+    after = await ps()
+    assert {name: each["pid"] for name, each in after.items()} == {
+        name: each["pid"] for name, each in before.items()
+    }
+    assert not after["idle"]["adopted"], "still its own children"
+    [again] = json.loads(await zygotectl("status", "--json"))["zygotes"]
+    assert (again["pid"], again["generation"]) == (floor["pid"], floor["generation"])
+    assert await show(UNIT, "NFileDescriptorStore") == "1"
+    await eventually(lambda: show(UNIT, BEAT), lambda now: int(now) > int(beat))
+
+
+async def test_install_reload_takes_a_changed_file_and_refuses_a_wrong_one(installed: str) -> None:
+    before = await ps()
+    file = FOLDER / "fleet.toml"
+    file.write_text(FLEET.replace('"64M"', '"65M"'))
+    await run("systemctl", "reload", UNIT)
+    after = await ps()
+    assert after["talk"]["pid"] == before["talk"]["pid"]
+    assert after["idle"]["pid"] != before["idle"]["pid"] and after["idle"]["ready"]
+    group = group_of(after["idle"]["pid"])
+    assert group and group.read("memory.max") == str(65 << 20)
+    file.write_text(FLEET + "[worker.wrong]\n")
+    await run("systemctl", "reload", UNIT, code=1)
+    assert "fleet.toml:" in await journal("-u", UNIT, "-n", "30")
+    assert await show(UNIT, "ActiveState") == "active"
+    assert (await ps())["idle"]["pid"] == after["idle"]["pid"]
+    file.write_text(FLEET)
+    await run("systemctl", "reload", UNIT)
 
 
 async def test_install_a_crash_of_the_manager_stops_nobody(installed: str) -> None:

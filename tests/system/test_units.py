@@ -54,12 +54,21 @@ type = "notify"
 run = "programs:hog"
 memory_max = "32M"
 autostart = false
+[worker.keeper]
+run = "programs:keeper"
+type = "notify"
+autostart = false
 [worker.mirror]
 run = "mirror:main"
 type = "notify"
 restart = "no"
 autostart = false
 """
+
+BOUND = "\n".join(
+    f"BindReadOnlyPaths={path}"
+    for path in ("/usr", "/etc", "/srv/fleet", sys.base_prefix, HERE.parents[1])
+)
 
 SETTINGS = {
     "user, groups and mask": "User=daemon\nGroup=mail\nSupplementaryGroups=games\nUMask=0037",
@@ -82,12 +91,18 @@ SETTINGS = {
     "credentials": "SetCredential=secret:hush\nUser=daemon",
     "dynamic user": "DynamicUser=yes\nUser=vm-mirror\nRuntimeDirectory=mirror-%p",
     "personality": "Personality=x86",
+    "root folder": f"RootDirectory=/srv/root\nMountAPIVFS=yes\nBindPaths=/run\n{BOUND}",
+    "addresses": "IPAddressDeny=any",
+    "devices": "DevicePolicy=closed\nDeviceAllow=/dev/random r",
+    "sockets": "Sockets=vm-mirror.socket",
+    "AppArmor and SELinux where there is none": "AppArmorProfile=-vm-none\nSELinuxContext=-vm_none",
 }
 """What `docs/systemd.md` says is honoured: each is tried here, against a cold process."""
 
 REFUSED = {
     "user namespace": ("PrivateUsers=yes\nUser=daemon", "PrivateUsers="),
     "terminal": ("StandardInput=tty-force\nTTYPath=/dev/tty9", "a terminal"),
+    "PAM": ("PAMName=su\nUser=daemon", "PAMName="),
     "NUMA": ("NUMAPolicy=bind\nNUMAMask=0", "NUMAPolicy="),
 }
 
@@ -98,6 +113,14 @@ async def installed() -> AsyncIterator[str]:
     make_folder(FLEET).chmod(0o777)
     Path("/srv/source").mkdir(exist_ok=True)
     Path("/srv/source/here").write_text("bound")
+    for link in ("bin", "lib", "lib64", "sbin"):
+        if Path("/", link).is_symlink():
+            Path("/srv/root").mkdir(exist_ok=True)
+            Path("/srv/root", link).symlink_to(Path("/", link).readlink())
+    (UNITS / "vm-mirror.socket").write_text(
+        "[Socket]\nListenStream=/run/vm-mirror.sock\nListenDatagram=/run/vm-mirror.gram\n"
+        "FileDescriptorName=mirrored\nService=vm-cold.service\n"
+    )
     said = await zygotectl("install", "--systemd", "--units")
     await eventually(lambda: show(unit_of("idle"), "ActiveState"), lambda state: state == "active")
     yield said
@@ -168,6 +191,19 @@ async def test_units_workers_outlive_the_zygote_and_new_ones_wait_for_it(install
     assert int(await show("vm-zygote@floor.service", "MainPID")) not in (0, zygote)
     assert alive(pid) and await main_pid("talk") == pid
     assert await show(unit_of("talk"), "ActiveState") == "active"
+
+
+async def test_units_descriptor_store_is_handed_to_the_next_clone(installed: str) -> None:
+    unit = unit_of("keeper")
+    folder = UNITS / f"{unit}.d"
+    (folder / "90-tried.conf").write_text("[Service]\nFileDescriptorStoreMax=2\nRestart=always\n")
+    await run("systemctl", "daemon-reload")
+    await run("systemctl", "start", unit)
+    assert await show(unit, "NFileDescriptorStore") == "1"
+    os.kill(await main_pid("keeper"), signal.SIGKILL)
+    said = await eventually(lambda: journal("-u", unit, "-o", "cat"), lambda text: "kept" in text)
+    assert "kept word what was before" in said
+    await run("systemctl", "stop", unit)
 
 
 async def test_units_stranger_is_turned_away(installed: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from zygote.errors import ZygoteError
 from zygote.fleet.model import Fleet, Run, WorkerSpec, ZygoteSpec
-from zygote.install import perworker, place, plan, units
+from zygote.install import perworker, place, plan, reach, units
 from zygote.service.serve import find
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +70,33 @@ def test_units_rights_follow_the_fleet_file() -> None:
     assert "@mount" in more
 
 
+def test_units_start_by_the_tenant_s_way_with_an_operator_s_settings_last() -> None:
+    tenant = plan.Tenant(env={"A": "b"}, settings="/etc/shop/env", starter=("-m", "shop.start"))
+    text = units.service_unit(plan.make(fleet(worker()), systemd=252, tenant=tenant))
+    assert "Environment=A=b\nEnvironmentFile=-/etc/shop/env\n" in text
+    assert f"ExecStart={sys.executable} -P -m shop.start zygote.manager --fleet " in text
+    assert "--runtime-dir /run/zygote/shop reload\n" in text
+
+
+def test_units_account_of_a_zygote_is_made() -> None:
+    like = fleet(worker())
+    zygotes = {"floor": replace(like.zygotes["floor"], user="shop-floor")}
+    made_of = plan.make(replace(like, zygotes=zygotes), systemd=252)
+    assert "u shop-floor -" in units.sysusers(made_of)
+
+
+def test_units_python_that_a_user_cannot_reach_is_refused(tmp_path: Path) -> None:
+    python = tmp_path / "closed" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    tmp_path.chmod(0o755)
+    (tmp_path / "closed").chmod(0o700)
+    assert tmp_path / "closed" in reach.closed(python)
+    with pytest.raises(ZygoteError, match="user 'shop-web' of the fleet file cannot run"):
+        reach.check(fleet(worker(user="shop-web")), str(python))
+    reach.check(fleet(worker(), worker("root", user="root")), str(python))
+
+
 def test_units_accounts_of_the_file_are_made() -> None:
     text = units.sysusers(made(worker(user="shop-web", group="shop-web"), operators="shop"))
     assert "g shop -\n" in text and "g shop-web -\n" in text
@@ -113,6 +140,27 @@ def test_perworker_key_that_only_a_manager_keeps_is_refused() -> None:
         perworker.files(made(worker(isolation="exec")))
     told = perworker.left_out(made(worker(max_private=1 << 20)))
     assert told == ["max_private has no effect without a manager (web)"]
+
+
+def test_perworker_that_needs_a_manager_is_not_started() -> None:
+    tenant = plan.Tenant(managed=("web", "other"))
+    made_of = plan.make(fleet(worker(), worker("queue")), systemd=252, tenant=tenant)
+    found = perworker.files(made_of)
+    target = found[Path("/etc/systemd/system/shop.target")]
+    assert "shop-worker@queue" in target and "shop-worker@web" not in target
+    assert "web: not started, for they act through a manager" in perworker.left_out(made_of)
+    drop_in = found[Path("/etc/systemd/system/shop-worker@web.service.d/10-fleet.conf")]
+    assert drop_in.endswith("Restart=no\n")
+
+
+def test_perworker_credential_that_may_be_missing(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.touch()
+    spec = worker(credentials={"a": f"-{there}", "b": f"-{tmp_path}/gone", "c": "/etc/c"})
+    loaded = [value for key, value in perworker.settings(spec) if key == "LoadCredential"]
+    assert loaded == [f"a:{there}", "c:/etc/c"]
+    [told] = perworker.left_out(made(spec))
+    assert told.startswith("worker 'web' starts without b: not there yet")
 
 
 def test_perworker_branch_stands_alone_with_its_parent_s_imports() -> None:

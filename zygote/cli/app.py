@@ -102,7 +102,7 @@ def drive(
     before_up: Callable[[], None] | None = None,
     ports: Callable[[Collection[str]], Iterable[Port]] | None = None,
     cold: Callable[[], tuple[float, str] | None] | None = None,
-    tenant: Callable[[], dict[str, Any]] = dict,
+    tenant: Callable[[str], dict[str, Any]] | None = None,
     words: Sequence[str] | None = None,
 ) -> int:
     """Run one command line to its end; returns the exit code. Errors are reported here.
@@ -116,7 +116,8 @@ def drive(
         cold: tells `top` what the workers cost as cold processes, if that was ever measured: KiB,
             and when and how.
         ports: tells `check` which ports the workers of these names will listen on.
-        tenant: gives what `install` adds to the units; the fields of `zygote.install.plan.Tenant`.
+        tenant: gives what `install` adds to units of that name: the fields of
+            `zygote.install.plan.Tenant`.
         words: the command line; default: that of this process.
     """
     current.program, current.version = program, version
@@ -124,7 +125,7 @@ def drive(
     current.ports, current.cold = ports, cold
     ground.hold_standard_streams()
     ground.speak_any_encoding()
-    current.tenant = tenant
+    current.tenant = tenant or current.tenant
     try:
         ground.check_folder()
         rest = early.take_global_options(sys.argv[1:] if words is None else list(words), current)

@@ -26,7 +26,7 @@ class Context:
         before_up: what a tenant does before its manager is started.
         ports: which ports a tenant's workers will listen on, from their names.
         cold: what a tenant's workers cost as cold processes: KiB, and how that was found out.
-        tenant: the fields of `zygote.install.plan.Tenant`: what a tenant adds to its units.
+        tenant: the fields of `zygote.install.plan.Tenant`: what a tenant adds to units of a name.
         json: the answer, an error included, is wanted as JSON.
     """
 
@@ -47,7 +47,7 @@ class Context:
         self.before_up: Callable[[], None] | None = None
         self.cold: Callable[[], tuple[float, str] | None] | None = None
         self.ports: Callable[[Collection[str]], Iterable[Port]] | None = None
-        self.tenant: Callable[[], dict[str, Any]] = dict
+        self.tenant: Callable[[str], dict[str, Any]] = lambda _: {}
 
     def fleet_file(self) -> Path:
         """The fleet file, absolute.

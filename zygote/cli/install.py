@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,9 @@ from zygote.cli import render, report
 from zygote.cli.context import current
 from zygote.cli.options import Json
 from zygote.errors import Exit, ZygoteError
+from zygote.fleet import where
 from zygote.fleet.load import check
-from zygote.install import perworker, place, plan
+from zygote.install import perworker, place, plan, reach
 from zygote.install import units as oneservice
 
 Systemd = Annotated[
@@ -61,23 +63,27 @@ def install(
     checked, enabled and started. Done again, it brings them up to date.
     """
     _want(systemd, "install")
-    fleet, errors = check(current.fleet_file())
+    file = current.fleet_file()
+    tenant = plan.Tenant(**current.tenant(name or where.read_head(file)["name"]))
+    # As the service will read it, and not as this shell would.
+    fleet, errors = check(file, os.environ if tenant.environ is None else tenant.environ)
     if fleet is None:
         for error in errors:
             sys.stderr.write(report.located(error))
         return Exit.FLEET_FILE
-    chosen = plan.make(
-        fleet, name=name, writable=[str(path.absolute()) for path in writable],
-        tenant=plan.Tenant(**current.tenant()),
-    )  # fmt: skip
+    folders = [str(path.absolute()) for path in writable]
+    chosen = plan.make(fleet, name=name, writable=folders, tenant=tenant)
     if root is None:
         place.check_root()
+        reach.check(fleet, chosen.python)
     log = _Log(as_json)
     files = perworker.files(chosen) if units else oneservice.files(chosen)
     if chosen.shares_tmp:
         log("note: the fleet file, this python or a folder is in /tmp: the service shares that")
     for line in perworker.left_out(chosen) if units else ():
         log(f"note: {line}")
+    if tenant.settings:
+        log(f"note: settings of your own: {tenant.settings}, then systemctl restart")
     written = place.write(files, root or Path("/"), log)
     service = f"{chosen.name}.{'target' if units else 'service'}"
     state = "written"
@@ -108,8 +114,6 @@ def uninstall(
     Users, groups and what the fleet stored (/var/lib/NAME) stay.
     """
     _want(systemd, "uninstall")
-    from zygote.fleet import where
-
     unit = name or where.read_head(current.fleet_file())["name"]
     log = _Log(as_json)
     if root is None:

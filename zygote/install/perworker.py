@@ -12,7 +12,15 @@ from pathlib import Path
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet.model import WorkerSpec
 from zygote.install.plan import Plan
-from zygote.install.units import MARK, command, lines, quoted, slice_unit, sysusers, tmpfiles
+from zygote.install.units import (
+    MARK,
+    command,
+    environment,
+    lines,
+    slice_unit,
+    sysusers,
+    tmpfiles,
+)
 from zygote.manager.walls import needs_no_new_privs
 
 _MANAGERS = {"isolation": "none"}
@@ -66,6 +74,15 @@ def left_out(plan: Plan) -> list[str]:
         names = [spec.name for spec in plan.fleet.workers.values() if getattr(spec, key) != default]
         if names:
             found.append(f"{key} has no effect without a manager ({', '.join(names)})")
+    for spec in plan.fleet.workers.values():
+        missing = [name for name, path in spec.credentials.items() if _is_missing(path)]
+        if missing:
+            found.append(
+                f"worker '{spec.name}' starts without {', '.join(missing)}: not there yet; once "
+                "it is, install again"
+            )
+    if managed := [name for name in plan.tenant.managed if name in plan.fleet.workers]:
+        found.append(f"{', '.join(managed)}: not started, for they act through a manager")
     if plan.fleet.templates:
         names = list(plan.fleet.templates)
         found.append(f"templates have no units but for instances in the file ({', '.join(names)})")
@@ -74,7 +91,7 @@ def left_out(plan: Plan) -> list[str]:
 
 def _target(plan: Plan) -> str:
     wanted = [f"{plan.name}-worker@{spec.name}.service" for spec in plan.fleet.workers.values()
-              if spec.autostart]  # fmt: skip
+              if spec.autostart and spec.name not in plan.tenant.managed]  # fmt: skip
     return f"""\
 {MARK}
 
@@ -105,8 +122,8 @@ RemoveOnStop=yes
 
 
 def _zygote(plan: Plan) -> str:
-    serve = ["-m", "zygote.service.serve", "--fleet", plan.fleet.file, "--zygote", "%i",
-             "--socket", f"/run/{plan.runtime}/%i.door"]  # fmt: skip
+    serve = [*plan.tenant.starter, "zygote.service.serve", "--fleet", plan.fleet.file,
+             "--zygote", "%i", "--socket", f"/run/{plan.runtime}/%i.door"]  # fmt: skip
     return f"""\
 {MARK}
 
@@ -119,7 +136,7 @@ After={plan.name}-zygote@%i.socket network.target
 Type=notify
 # The doorkeeper says it; the main process is the zygote itself, whose clones are PID 1's children.
 NotifyAccess=all
-{lines("Environment=", [quoted(f"{k}={v}") for k, v in sorted(plan.tenant.env.items())])}\
+{environment(plan)}\
 {lines("ExecStartPre=", [command(plan, each) for each in plan.tenant.before])}\
 ExecStart={command(plan, serve).replace("%%i", "%i")}
 SyslogIdentifier={plan.name}/zygote.%i
@@ -136,7 +153,7 @@ LimitNOFILE=65536
 
 
 def _worker(plan: Plan) -> str:
-    ask = command(plan, ["-m", "zygote.service.exec", "%i"]).replace("%%i", "%i")
+    ask = command(plan, [*plan.tenant.starter, "zygote.service.exec", "%i"]).replace("%%i", "%i")
     return f"""\
 {MARK}
 # For settings of your own: systemctl edit {plan.name}-worker@NAME
@@ -154,7 +171,7 @@ SyslogIdentifier={plan.name}/%i
 Slice={plan.name}.slice
 # MemoryMax= reached: the whole unit goes (memory.oom.group, Result=oom-kill); Restart= decides.
 OOMPolicy=kill
-{lines("Environment=", [quoted(f"{k}={v}") for k, v in sorted(plan.tenant.env.items())])}\
+{environment(plan)}\
 """
 
 
@@ -175,7 +192,13 @@ StartLimitBurst={spec.start_limit or 1000000}
 
 [Service]
 Environment=ZYGOTE_DOOR=/run/{plan.runtime}/{spec.zygote}.door
-{"".join(f"{key}={value}" + chr(10) for key, value in settings(spec))}"""
+{"".join(f"{key}={value}" + chr(10) for key, value in settings(spec))}\
+{lines("Restart=", ["no"] if spec.name in plan.tenant.managed else [])}"""
+
+
+def _is_missing(path: str) -> bool:
+    """A credential that may be missing, and is: LoadCredential= knows no such thing."""
+    return path.startswith("-") and not Path(path[1:]).exists()
 
 
 def settings(spec: WorkerSpec) -> Iterator[tuple[str, str]]:
@@ -214,7 +237,8 @@ def settings(spec: WorkerSpec) -> Iterator[tuple[str, str]]:
         if value is not None and value != ():
             yield key, str(value)
     for name, path in spec.credentials.items():
-        yield "LoadCredential", f"{name}:{path}"
+        if not _is_missing(path):
+            yield "LoadCredential", f"{name}:{path.removeprefix('-')}"
     for name, (soft, hard) in spec.rlimits.items():
         pair = ["infinity" if each < 0 else str(each) for each in (soft, hard)]
         yield f"Limit{name.upper()}", ":".join(pair)

@@ -28,14 +28,22 @@ class Tenant:
     """What a program that stands on this package adds to the units of its fleet.
 
     Attributes:
-        env: variables of the manager, and so of all workers; `%S` is /var/lib, as in unit files.
+        env: variables of the manager, and so of all workers, as in unit files.
+        settings: a file with an operator's own variables, which go over `env`; it need not exist.
+        environ: what `${…}` of the fleet file is in the service; None: as in this process.
         before: words for the interpreter, run before each start of the manager.
+        starter: words for the interpreter that start a module which is named after them.
+        managed: workers that can do nothing without a manager.
         capabilities: that its workers use where they have them, besides those of the fleet file.
         documentation: of the unit.
     """
 
     env: Mapping[str, str] = field(default_factory=dict)
+    settings: str = ""
+    environ: Mapping[str, str] | None = None
     before: tuple[tuple[str, ...], ...] = ()
+    starter: tuple[str, ...] = ("-m",)
+    managed: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     documentation: str = ""
 
@@ -91,6 +99,7 @@ def make(
         ZygoteError: code no-systemd; runtime-dir, it is not below /run.
     """
     specs = [*fleet.workers.values(), *fleet.templates.values()]
+    zygote_users = [zygote.user for zygote in fleet.zygotes.values()]
     tenant = tenant or Tenant()
     named = {cap for spec in specs for cap in spec.capabilities or ()} | {*tenant.capabilities}
     walled = any(_has_namespaces(spec) for spec in specs)
@@ -107,7 +116,7 @@ def make(
         ),
         namespaces=walled,
         packets="CAP_NET_RAW" in named,
-        accounts=_missing((s.user for s in specs), fleet.name),
+        accounts=_missing([*(s.user for s in specs), *zygote_users], fleet.name),
         groups=_groups(fleet, specs),
         # In reverse order of `after`, each with its grace: rarely more than a few in a row.
         stop_seconds=round(max(90.0, 4 * longest)),

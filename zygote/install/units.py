@@ -75,10 +75,8 @@ WantedBy=sockets.target
 
 def service_unit(plan: Plan) -> str:
     """NAME.service: the manager, and below it zygotes and workers."""
-    manager = [
-        "-m", "zygote.manager", "--fleet", plan.fleet.file, "--runtime-dir", f"/run/{plan.runtime}",
-        "--log", "journal",
-    ]  # fmt: skip
+    place = ["--fleet", plan.fleet.file, "--runtime-dir", f"/run/{plan.runtime}"]
+    manager = [*plan.tenant.starter, "zygote.manager", *place, "--log", "journal"]
     subgroup = "DelegateSubgroup=manager\n" if plan.systemd >= DELEGATE_SUBGROUP else ""
     return f"""\
 {MARK}
@@ -97,11 +95,12 @@ StartLimitBurst=20
 # Ready when the floors are baked and the first workers are up; STATUS= says how the fleet is.
 Type=notify
 NotifyAccess=main
-{lines("Environment=", [quoted(f"{k}={v}") for k, v in sorted(plan.tenant.env.items())])}\
+{environment(plan)}\
 {lines("ExecStartPre=", [command(plan, each) for each in plan.tenant.before])}\
 ExecStart={command(plan, manager)}
-# Reads the fleet file again, as `reload` does. A wrong file changes nothing.
-ExecReload=kill -HUP $MAINPID
+# New code and a changed fleet file, worker by worker; what fails goes back. A wrong file changes
+# nothing.
+ExecReload={command(plan, ["-m", "zygote.cli", *place, "reload"])}
 # If the manager did not come to stopping everything: does that. After a crash: makes room for the
 # next manager where systemd cannot (before {DELEGATE_SUBGROUP}).
 ExecStopPost=+-{command(plan, ["-m", "zygote.install.ended"])} %n
@@ -191,6 +190,13 @@ def tmpfiles(plan: Plan) -> str:
         mode = "0711" if depth == len(parts) else "0755"
         text.append(f"d /run/{'/'.join(parts[:depth])} {mode} root root -")
     return "\n".join(text) + "\n"
+
+
+def environment(plan: Plan) -> str:
+    """Variables: the tenant's, then an operator's."""
+    pairs = [quoted(f"{k}={v}") for k, v in sorted(plan.tenant.env.items())]
+    files = [f"-{plan.tenant.settings}"] if plan.tenant.settings else []
+    return lines("Environment=", pairs) + lines("EnvironmentFile=", files)
 
 
 def command(plan: Plan, words: Iterable[str]) -> str:
