@@ -18,13 +18,13 @@ FOLDER = Path("/srv/fleet")
 """Where fleets of units are: not in /tmp, of which a service has its own."""
 
 
-async def run(*words: str, code: int | None = 0) -> str:
+async def run(*words: str, code: int | None = 0, patience: float = 0) -> str:
     """Run a command; stdout. Its exit code must be `code`, unless that is None."""
     process = await asyncio.create_subprocess_exec(
         *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), managers.PATIENCE)
+    out, err = await asyncio.wait_for(process.communicate(), patience or managers.PATIENCE)
     if code is not None and process.returncode != code:
         tail = await journal("-n", "60", "-o", "short")
         told = f"{out.decode()}{err.decode()}"
@@ -82,11 +82,11 @@ def drop_in(unit: str, text: str) -> None:
     (folder / "tests.conf").write_text(f"[Service]\n{text}\n")
 
 
-async def eventually(look, condition):  # type: ignore[no-untyped-def]
+async def eventually(look, condition, patience: float = 0):  # type: ignore[no-untyped-def]
     """What `look` gives, as soon as it is as it should be."""
     seen = None
     try:
-        async with asyncio.timeout(managers.PATIENCE):
+        async with asyncio.timeout(patience or managers.PATIENCE):
             while True:
                 seen = await look()
                 if condition(seen):

@@ -26,7 +26,7 @@ from tests.support.managers import alive
 from tests.system.systemd import drop_in, eventually, journal, make_folder, run, show, workers_at
 from zygote.sys.cgroupfs import Group, group_of
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("/srv/fleet")
@@ -34,7 +34,9 @@ STATE = Path("/var/lib/decnet")
 SETTINGS = Path("/etc/decnet/decnet.env")
 UNIT = "decnet.service"
 PASSWORD = "long-enough-and-the-operator-s"
-SIGNING = "k" * 40
+SIGNING = "the-key-0123456789-of-tokens-ABCDEFGHIJ"
+PATIENCE = 900.0
+"""Seconds for three floors to be baked, and twenty workers to come up."""
 DECOYS = ("ssh", "http")
 LONGER = {
     'start_timeout = "60s"': 'start_timeout = "500s"\nstop_grace = "60s"',
@@ -69,6 +71,7 @@ async def settled() -> dict[str, dict[str, Any]]:
     return await eventually(
         workers,
         lambda found: found and all(w["ready"] for w in found.values() if w["autostart"]),
+        PATIENCE,
     )
 
 
@@ -77,6 +80,7 @@ async def back(name: str, before: int, end: str) -> dict[str, Any]:
     found = await eventually(
         workers,
         lambda all_: name in all_ and all_[name]["ready"] and all_[name]["pid"] != before,
+        PATIENCE,
     )
     assert found[name]["last_end"] == end, found[name]
     return found[name]
@@ -92,7 +96,8 @@ async def installed() -> AsyncIterator[str]:
     )
     SETTINGS.chmod(0o600)
     drop_in(UNIT, "TimeoutStartSec=20min\nTimeoutStopSec=150\nWatchdogSec=240")
-    said = await decnetctl("install", "--systemd")
+    said = await decnetctl("install", "--systemd", "--no-start")
+    await run("systemctl", "start", UNIT, patience=PATIENCE)
     yield said
     await run("systemctl", "stop", UNIT, code=None)
 

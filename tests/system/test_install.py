@@ -48,6 +48,8 @@ zygote = "floor"
 run = "programs:idle"
 memory_max = "64M"
 user = "vm-idle"
+landlock.write = ["{FOLDER}"]
+credentials.word = "{FOLDER}/fleet.toml"
 [worker.talk]
 run = "programs:talk"
 type = "notify"
@@ -103,6 +105,9 @@ async def test_install_makes_users_and_leaves_with_names_that_systemd_shows(
     assert group and group.path.name == "worker.idle" and group.path.parent.name == UNIT
     assert group.path.parent.parent.name == "vm.slice"
     assert group.read("memory.max") == str(64 << 20) and idle["limits_enforced"]
+    assert idle["gaps"] == [], "the unit's own walls leave room for the worker's"
+    assert any(wall.startswith("landlock") for wall in idle["walls"])
+    assert Path(SOCKET).with_name("credentials").stat().st_mode & 0o777 == 0o711
     manager = group_of(int(await show(UNIT, "MainPID")))
     assert manager and manager.path == group.path.parent / "manager"
     status = Path(f"/proc/{idle['pid']}/status").read_text()

@@ -65,6 +65,7 @@ def test_units_rights_follow_the_fleet_file() -> None:
     plain = units.service_unit(made(worker(capabilities=())))
     assert "CAP_NET_RAW" not in plain and "CAP_SYS_ADMIN" not in plain
     assert "@mount" not in plain and "AF_PACKET" not in plain
+    assert "SystemCallFilter=landlock_create_ruleset " in plain, "workers may shut themselves in"
     more = units.service_unit(made(worker(capabilities=("CAP_NET_RAW",), private_tmp=True)))
     assert "CAP_NET_RAW" in more and "CAP_SYS_ADMIN" in more and "AF_PACKET" in more
     assert "@mount" in more

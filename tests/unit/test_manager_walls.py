@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tests.support.specs import worker_spec
-from zygote.manager import walls
+from zygote.manager import credentials, walls
 
 
 def test_walls_nothing_asked_nothing_sent() -> None:
@@ -48,3 +48,20 @@ def test_walls_folders_below_the_runtime_folder_are_made(tmp_path: Path) -> None
 def test_walls_report_is_cut_to_size() -> None:
     read = walls.Standing.read({"walls": ["x" * 1000] * 1000, "gaps": None})
     assert len(read.walls) < 100 and len(read.walls[0]) <= 200 and read.gaps == ()
+
+
+def test_walls_folders_for_another_user_are_passable_whatever_our_umask(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("x")
+    spec = worker_spec(
+        landlock={"write": ("%t/bus/",)}, credentials={"word": str(tmp_path / "word")}
+    )
+    before = os.umask(0o077)
+    try:
+        walls.make_folders(spec, str(tmp_path), None, None)
+        for _, descriptor in credentials.open_all(spec, str(tmp_path), None, 10):
+            os.close(descriptor)
+    finally:
+        os.umask(before)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("bus", "credentials")}
+    assert modes == {"bus": 0o711, "credentials": 0o711}
+    assert Path(credentials.folder(spec, str(tmp_path))).stat().st_mode & 0o777 == 0o755

@@ -162,6 +162,8 @@ RestrictSUIDSGID=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK{" AF_PACKET" if plan.packets else ""}
 SystemCallArchitectures=native
 SystemCallFilter=@system-service{" @mount" if plan.namespaces else ""}
+# Not in that group of every systemd (252 has it without): workers shut themselves in by these.
+SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self seccomp
 SystemCallErrorNumber=EPERM
 UMask=0077
 

@@ -48,9 +48,12 @@ def open_all(
     if not spec.credentials:
         return []
     place = Path(folder(spec, runtime_dir))
-    place.parent.mkdir(mode=0o711, exist_ok=True)
+    # By chmod: our umask may be 0077, as a unit's is, and the worker another user.
+    place.parent.mkdir(exist_ok=True)
+    place.parent.chmod(0o711)
     shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(mode=0o755)
+    place.mkdir()
+    place.chmod(0o755)
     found: list[tuple[str, int]] = []
     try:
         for name, path in spec.credentials.items():

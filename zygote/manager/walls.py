@@ -76,7 +76,8 @@ def make_folders(spec: WorkerSpec, runtime_dir: str, uid: int | None, gid: int |
     for path in (spec.landlock or {}).get("write", ()):
         if path.startswith(_RUNTIME) and path.endswith("/"):
             folder = runtime_dir + path[len(_RUNTIME) :]
-            os.makedirs(folder, 0o711, exist_ok=True)  # noqa: PTH103 - a text is given and wanted
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - a text is given and wanted
+            os.chmod(folder, 0o711)  # noqa: PTH101 - whatever our umask is
             if uid is not None:
                 os.chown(folder, uid, -1 if gid is None else gid)
 
