@@ -41,12 +41,19 @@ class Unit:
         script = f'echo 0 >"{group.path}/cgroup.procs" && exec "$@"'
         return subprocess.Popen(["/bin/sh", "-c", script, "sh", *words], text=True, **more)  # type: ignore[call-overload,no-any-return]
 
-    def end(self, job: str) -> str:
-        """ExecStopPost=, while systemd has that job for the unit; what it said."""
+    def end(self, job: str, status: str = "") -> str:
+        """ExecStopPost=, while systemd has that job for the unit; what it said.
+
+        Args:
+            status: of the manager, where it ended by itself.
+        """
         fake = self.folder / "systemctl"
-        fake.write_text(f'#!/bin/sh\n[ "$3" != Job ] || echo "{job}"\n')
+        fake.write_text(
+            f'#!/bin/sh\n[ "$1" != stop ] || echo "systemctl $*"\n[ "$3" != Job ] || echo "{job}"\n'
+        )
         fake.chmod(0o755)
         env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        env |= {"EXIT_CODE": "exited" if status else "killed", "EXIT_STATUS": status or "KILL"}
         words = [sys.executable, "-P", "-m", "zygote.install.ended", "vm.service"]
         with self._start(self.control, words, env=env, stdout=subprocess.PIPE) as process:
             said, _ = process.communicate()
@@ -79,4 +86,10 @@ def test_ended_while_the_unit_stops_ends_what_is_left(unit: Unit) -> None:
 def test_ended_by_a_crash_leaves_workers_alone(unit: Unit) -> None:
     for none in ("", "0"):
         assert unit.end(job=none) == ""
+    assert unit.left.poll() is None
+
+
+def test_ended_by_down_stops_the_socket_so_that_no_call_starts_it_again(unit: Unit) -> None:
+    assert unit.end(job="0", status="0") == "systemctl stop --no-block vm.socket\n"
+    assert unit.end(job="0", status="1") == "", "a failure is no `down`"
     assert unit.left.poll() is None

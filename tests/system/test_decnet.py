@@ -183,7 +183,7 @@ async def test_decnet_worker_that_is_killed_comes_back(installed: str) -> None:
 
 
 async def test_decnet_lines_and_status_are_found(installed: str) -> None:
-    assert "worker=profiler" in await decnetctl("logs", "profiler")
+    assert "worker=listener" in await decnetctl("logs", "listener")
     said = await decnetctl("status", "collect")
     assert "oom_killed" in said and "landlock" in said
     assert "worker=api" in await journal("-t", "decnet/api")
@@ -206,6 +206,9 @@ async def test_decnet_down_and_uninstall_leave_the_data(installed: str) -> None:
     await decnetctl("down")
     await eventually(lambda: show(UNIT, "ActiveState"), lambda state: state == "inactive")
     assert await show(UNIT, "Result") == "success"
+    await eventually(
+        lambda: show("decnet.socket", "ActiveState"), lambda state: state == "inactive"
+    )
     assert not [pid for pid in pids if alive(pid)]
     await decnetctl("ps", code=3)
     await decnetctl("uninstall", "--systemd")

@@ -231,8 +231,10 @@ async def test_install_down_means_it_and_start_begins_anew(installed: str) -> No
     await zygotectl("down")
     await eventually(lambda: show(UNIT, "ActiveState"), lambda state: state == "inactive")
     assert await show(UNIT, "Result") == "success"
+    await eventually(lambda: show("vm.socket", "ActiveState"), lambda state: state == "inactive")
+    await zygotectl("ps", code=3)
     await asyncio.sleep(1)
-    assert await show(UNIT, "ActiveState") == "inactive"
+    assert await show(UNIT, "ActiveState") == "inactive", "asking has not started it again"
 
 
 async def test_uninstall_leaves_nothing_but_data(installed: str) -> None:

@@ -1,6 +1,6 @@
 """`python -m zygote.install.ended UNIT`: what follows the end of a manager (ExecStopPost=).
 
-Three cases:
+Four cases:
 
 - The unit is being stopped, and the manager did not come to stopping its workers (it was killed,
   or took too long): they are ended here, whole cgroups at a time. Stopping stops all.
@@ -9,11 +9,14 @@ Three cases:
   which gives controllers to the workers' leaves and so may hold no process (219/CGROUP). So the
   controllers are taken back for that moment; the manager gives them again, and writes each limit
   again. What a worker had been charged for before counts no more.
+- It was told to end (`down`): the socket unit is stopped as well, or the next call (`ps`) would
+  start the whole fleet again. systemd does that by itself only where the unit is being stopped.
 - All went well: nothing is left, and nothing to do.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -35,6 +38,9 @@ def main(unit: str) -> int:
             if pids := group.pids():
                 print(f"{group.path.name}: {len(pids)} processes are left, killed", flush=True)
             group.kill()
+    elif os.environ.get("EXIT_CODE") == "exited" and os.environ.get("EXIT_STATUS") == "0":
+        socket = unit.removesuffix(".service") + ".socket"
+        subprocess.run(["systemctl", "stop", "--no-block", socket], check=False)
     elif not _show(unit, "DelegateSubgroup"):
         for name in sorted(base.given()):
             base.write("cgroup.subtree_control", f"-{name}")
