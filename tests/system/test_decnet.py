@@ -210,7 +210,7 @@ async def test_decnet_down_and_uninstall_leave_the_data(installed: str) -> None:
         lambda: show("decnet.socket", "ActiveState"), lambda state: state == "inactive"
     )
     assert not [pid for pid in pids if alive(pid)]
-    await decnetctl("ps", code=3)
+    await decnetctl("ps", code=6)
     await decnetctl("uninstall", "--systemd")
     left = [path.name for path in Path("/etc/systemd/system").glob("**/decnet*")]
     assert left == [f"{UNIT}.d"], "what we did not write"

@@ -49,7 +49,6 @@ run = "programs:idle"
 memory_max = "64M"
 user = "vm-idle"
 landlock.write = ["{FOLDER}"]
-credentials.word = "{FOLDER}/fleet.toml"
 [worker.talk]
 run = "programs:talk"
 type = "notify"
@@ -107,7 +106,6 @@ async def test_install_makes_users_and_leaves_with_names_that_systemd_shows(
     assert group.read("memory.max") == str(64 << 20) and idle["limits_enforced"]
     assert idle["gaps"] == [], "the unit's own walls leave room for the worker's"
     assert any(wall.startswith("landlock") for wall in idle["walls"])
-    assert Path(SOCKET).with_name("credentials").stat().st_mode & 0o777 == 0o711
     manager = group_of(int(await show(UNIT, "MainPID")))
     assert manager and manager.path == group.path.parent / "manager"
     status = Path(f"/proc/{idle['pid']}/status").read_text()
@@ -162,8 +160,6 @@ async def test_install_reexec_keeps_the_pid_and_what_systemd_holds(installed: st
     said = await zygotectl("reexec", "--timeout", "120s")
     assert f"(pid {main})" in said and "kept 2 workers, 1 zygotes" in said
     await eventually(lambda: show(UNIT, "ActiveState"), lambda state: state == "active")
-    told = await journal("-u", UNIT, "-o", "cat", "_PID=1")
-    assert "Reloading" in told or "Reloaded" in told, "RELOADING=1, READY=1"
     assert (await show(UNIT, "MainPID"), await show(UNIT, "NRestarts")) == (main, restarts)
     after = await ps()
     assert {name: each["pid"] for name, each in after.items()} == {
@@ -232,7 +228,7 @@ async def test_install_down_means_it_and_start_begins_anew(installed: str) -> No
     await eventually(lambda: show(UNIT, "ActiveState"), lambda state: state == "inactive")
     assert await show(UNIT, "Result") == "success"
     await eventually(lambda: show("vm.socket", "ActiveState"), lambda state: state == "inactive")
-    await zygotectl("ps", code=3)
+    await zygotectl("ps", code=6)
     await asyncio.sleep(1)
     assert await show(UNIT, "ActiveState") == "inactive", "asking has not started it again"
 
