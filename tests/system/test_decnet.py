@@ -186,7 +186,7 @@ async def test_decnet_lines_and_status_are_found(installed: str) -> None:
     assert "worker=listener" in await decnetctl("logs", "listener")
     said = await decnetctl("status", "collect")
     assert "oom_killed" in said and "landlock" in said
-    assert "worker=api" in await journal("-t", "decnet/api")
+    assert "worker=listener" in await journal("-t", "decnet/listener")
     tree = await run("systemctl", "status", "--no-pager", "-n", "0", UNIT)
     assert "decnet: profiler" in tree and "decnet: decoy@ssh" in tree
 

@@ -94,15 +94,16 @@ SETTINGS = {
     "root folder": f"RootDirectory=/srv/root\nMountAPIVFS=yes\nBindPaths=/run\n{BOUND}",
     "addresses": "IPAddressDeny=any",
     "devices": "DevicePolicy=closed\nDeviceAllow=/dev/random r",
-    "sockets": "Sockets=vm-mirror.socket",
     "AppArmor and SELinux where there is none": "AppArmorProfile=-vm-none\nSELinuxContext=-vm_none",
+    # Last: the cold service has them from then on, whether it names them or not.
+    "sockets": "Sockets=vm-cold.socket",
 }
 """What `docs/systemd.md` says is honoured: each is tried here, against a cold process."""
 
 REFUSED = {
     "user namespace": ("PrivateUsers=yes\nUser=daemon", "PrivateUsers="),
     "terminal": ("StandardInput=tty-force\nTTYPath=/dev/tty9", "a terminal"),
-    "PAM": ("PAMName=su\nUser=daemon", "PAMName="),
+    "PAM": ("PAMName=vm\nUser=daemon", "PAMName="),
     "NUMA": ("NUMAPolicy=bind\nNUMAMask=0", "NUMAPolicy="),
 }
 
@@ -113,13 +114,16 @@ async def installed() -> AsyncIterator[str]:
     make_folder(FLEET).chmod(0o777)
     Path("/srv/source").mkdir(exist_ok=True)
     Path("/srv/source/here").write_text("bound")
+    Path("/etc/pam.d/vm").write_text(
+        "".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "session"))
+    )
+    Path("/srv/root/tmp").mkdir(parents=True, exist_ok=True)
     for link in ("bin", "lib", "lib64", "sbin"):
         if Path("/", link).is_symlink():
-            Path("/srv/root").mkdir(exist_ok=True)
             Path("/srv/root", link).symlink_to(Path("/", link).readlink())
-    (UNITS / "vm-mirror.socket").write_text(
+    (UNITS / "vm-cold.socket").write_text(
         "[Socket]\nListenStream=/run/vm-mirror.sock\nListenDatagram=/run/vm-mirror.gram\n"
-        "FileDescriptorName=mirrored\nService=vm-cold.service\n"
+        "FileDescriptorName=mirrored\n"
     )
     said = await zygotectl("install", "--systemd", "--units")
     await eventually(lambda: show(unit_of("idle"), "ActiveState"), lambda state: state == "active")
