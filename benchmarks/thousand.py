@@ -39,8 +39,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import asyncssh
-
 from benchmarks.support import options
 from benchmarks.support.about import about
 from benchmarks.support.figures import (
@@ -51,15 +49,14 @@ from benchmarks.support.figures import (
     leaked,
     steady,
 )
-from decnet.decoys.catalogue import worker_name
-from decnet.load import deeds
+from benchmarks.support.visitors import KINDS, decoys
 from decnet.run.manager import Manager, running
 from decnet.run.ports import free_ports
 from decnet.settings import Settings
 from zygote.errors import ZygoteError
 from zygote.sys import procfs
 
-KINDS = ("ssh", "http", "ftp", "telnet", "smtp", "redis")
+VISITORS = Path(__file__).parent / "support" / "visitors.py"
 FLEET = """
 [fleet]
 name = "thousand"
@@ -84,7 +81,6 @@ args = ["%i"]
 after = ["bus"]
 autostart = false
 """
-VISITS_AT_ONCE = 16
 GOALS = {
     "memavailable_mb": 1500.0, "start_s": 20.0, "down_s": 10.0, "ps_s": 1.0,
     "manager_cpu_percent": 2.0, "manager_mb": 60.0,
@@ -97,15 +93,9 @@ def say(line: str) -> None:
     print(f"thousand.py: {line}", file=sys.stderr, flush=True)
 
 
-def decoys(count: int) -> list[str]:
-    """Their workers' names, the kinds in turn."""
-    return [worker_name(KINDS[n % len(KINDS)], n // len(KINDS) + 1) for n in range(count)]
-
-
 async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The whole of it."""
-    settings = Settings.from_env()
-    settings.prepare()
+    Settings.from_env().prepare()
     fleet = folder / "fleet.toml"
     fleet.write_text(FLEET)
     runtime, log = folder / "run", folder / "manager.log"
@@ -117,7 +107,7 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         quiet = footprint(manager, runtime)
         rounds = []
         for number in range(given.rounds):
-            rounds.append(await one_round(manager, names, settings, number == 0))
+            rounds.append(await one_round(manager, names, number == 0))
             if number == 0:
                 result |= await look(given, manager, runtime, names, before)
             if number == 0:
@@ -141,14 +131,12 @@ async def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return result
 
 
-async def one_round(
-    manager: Manager, names: list[str], settings: Settings, visited: bool
-) -> dict[str, Any]:
+async def one_round(manager: Manager, names: list[str], visited: bool) -> dict[str, Any]:
     """Start them all; visit each."""
     took = await start(manager, names)
     return {
         "start_s": took,
-        "answered": await visit(names, settings) if visited else None,
+        "answered": await visit(len(names)) if visited else None,
     }
 
 
@@ -187,24 +175,13 @@ async def start(manager: Manager, names: list[str]) -> float:
     return round(time.monotonic() - began, 2)
 
 
-async def visit(names: list[str], settings: Settings) -> int:
-    """How many answered a client of their protocol."""
-    room = asyncio.Semaphore(VISITS_AT_ONCE)
-
-    async def one(number: int, name: str) -> bool:
-        kind, _, rest = name.removeprefix("decoy@").partition("-")
-        port = settings.decoy_port(kind, int(rest or 1))
-        source = f"127.98.{number >> 8}.{number & 255 or 1}"
-        async with room:
-            try:
-                async with asyncio.timeout(deeds.TALK_SECONDS):
-                    await deeds.LOOKS[kind](settings.decoy_host, port, source, f"m{number}")
-            except (OSError, EOFError, TimeoutError, asyncssh.Error) as error:
-                say(f"{name} on port {port}: {error!r}")
-                return False
-            return True
-
-    return sum(await asyncio.gather(*(one(n, name) for n, name in enumerate(names))))
+async def visit(count: int) -> int:
+    """How many answered a client of their protocol. The clients' memory is gone afterwards."""
+    visitors = await asyncio.create_subprocess_exec(
+        sys.executable, str(VISITORS), str(count), stdout=subprocess.PIPE
+    )
+    told, _ = await visitors.communicate()
+    return int(told)
 
 
 async def look(
@@ -212,10 +189,10 @@ async def look(
     before: tuple[float, float],
 ) -> dict[str, Any]:  # fmt: skip
     """All figures of a fleet that is up."""
+    pid = manager.process.pid
+    idle = await idle_percent(pid)  # meanwhile the last visitor's traces are tidied up
     fell = before[0] - steady("MemAvailable")
     tables = steady("PageTables") - before[1]
-    pid = manager.process.pid
-    idle = await idle_percent(pid)
     memory = procfs.read_memory(pid)
     assert memory
     workers = await (await manager.client()).workers()
