@@ -240,6 +240,24 @@ async def test_dashboard_list_that_renews_itself_leaves_the_keyboard_where_it_is
     assert await ann.focused() == "192.0.2.77"
 
 
+async def test_dashboard_list_asked_for_twice_shows_the_newer_answer_once(ann: Visitor) -> None:
+    shown = await ann.page.evaluate(
+        """async () => {
+          const { pages } = await import("/js/dom.js");
+          const answers = [];
+          const load = () => new Promise((answer) => answers.push(answer));
+          const list = pages(load, [{ label: "Word", cell: (row) => row }], "");
+          const again = list.reload();
+          answers[1]({ data: ["new"], next: null });
+          await again;
+          answers[0]({ data: ["old"], next: null });
+          await new Promise((later) => setTimeout(later, 0));
+          return [...list.querySelectorAll("td")].map((cell) => cell.textContent);
+        }"""
+    )
+    assert shown == ["new"]
+
+
 async def test_dashboard_admin_makes_and_removes_what_can_be_made(
     fleet: Dashboard, ann: Visitor
 ) -> None:

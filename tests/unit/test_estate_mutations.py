@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,19 +52,21 @@ async def is_needed(database: Database, *rows: Any) -> bool:
 @pytest.mark.parametrize(
     ("row", "needed"),
     [
-        (decky(), False),
-        (decky(interval=10, ago=9), False),
-        (decky(interval=10, ago=11), True),
-        (decky(interval=10, ago=11, host="elsewhere"), False),
-        (decky(interval=10), True),  # its clock is to be set
-        (request("pending"), True),  # of no decky: it is to be refused
-        (request("applying"), True),  # its mutator was killed
-        (request("applied"), False),
-        (request("pending", host="elsewhere"), False),
+        (decky, False),
+        (lambda: decky(interval=10, ago=9), False),
+        (lambda: decky(interval=10, ago=11), True),
+        (lambda: decky(interval=10, ago=11, host="elsewhere"), False),
+        (lambda: decky(interval=10), True),  # its clock is to be set
+        (lambda: request("pending"), True),  # of no decky: it is to be refused
+        (lambda: request("applying"), True),  # its mutator was killed
+        (lambda: request("applied"), False),
+        (lambda: request("pending", host="elsewhere"), False),
     ],
 )
-async def test_work_is_seen_without_writing(database: Database, row: Any, needed: bool) -> None:
-    assert await is_needed(database, row) is needed
+async def test_work_is_seen_without_writing(
+    database: Database, row: Callable[[], Any], needed: bool
+) -> None:
+    assert await is_needed(database, row()) is needed
 
 
 async def test_idle_tick_writes_nothing(database: Database) -> None:

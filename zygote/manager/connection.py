@@ -252,9 +252,11 @@ class Connection(VarlinkInterfaceServerProtocol):
         async with aclosing(replies):
             async for result in replies:
                 reply = _reply(result, signature)
+                # Noted before it is on its way: what still waits to be sent holds up an exec, but
+                # what the kernel has may be followed by one before this task runs again.
+                self._told = reply.parameters
                 if not await self._send(reply):
                     return
-                self._told = reply.parameters
 
     async def _send(self, reply: VarlinkMethodReply) -> bool:
         """Send, and wait until the kernel has it; False if the peer is gone or takes nothing."""

@@ -24,27 +24,36 @@ _PLACE = 200
 """The number that libffi is to get, about; beyond those of a worker's sockets."""
 
 
+_ROOM = 8
+"""Descriptors that loading it may take, where no more may be open than is low."""
+
+
 def is_its_own(target: str) -> bool:
     """Whether an open file is the library."""
     return target.rpartition("/")[2].startswith("libffi")
 
 
 def _take_low_numbers() -> list[int]:
-    taken = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)]
+    taken: list[int] = []
     with contextlib.suppress(OSError):  # no more files may be open
+        taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         while taken[-1] < _PLACE - 1:
             taken.append(os.dup(taken[0]))
+    if taken and taken[-1] < _PLACE - 1:  # room for what loads the library, and what that opens
+        fds.close(taken[-_ROOM:])
+        del taken[-_ROOM:]
     return taken
 
 
 def _keep_its_own() -> None:
     """A low number is left to the worker's sockets: somebody else has loaded it."""
     for number, target in fds.open_fds().items():
-        if number >= _PLACE and is_its_own(target):
+        if number >= _place and is_its_own(target):
             fds.spare((number,))
 
 
 _taken = _take_low_numbers() if "_ctypes" not in sys.modules else []
+_place = min(_PLACE, _taken[-1] + 1 if _taken else _PLACE)
 try:
     import _ctypes  # noqa: F401
 finally:

@@ -97,14 +97,18 @@ export function toast(text, bad = false) {
 export function pages(load, columns, empty) {
   const place = h("div");
   const rows = [];
+  let turn = 0;
   async function more(cursor) {
+    const mine = turn;
     const page = await load(cursor);
+    if (mine !== turn) return; // asked for anew meanwhile: that answer counts
+    if (cursor === null) rows.length = 0;
     rows.push(...page.data);
     fill(place, table(columns, rows, empty), page.next
       ? h("p", { class: "row" }, button("Show more", (event) => { event.target.disabled = true; more(page.next); }))
       : null);
   }
   more(null).catch((error) => fill(place, h("p", { class: "error" }, error.message)));
-  place.reload = () => { rows.length = 0; return more(null); };
+  place.reload = () => { turn += 1; return more(null); };
   return place;
 }
