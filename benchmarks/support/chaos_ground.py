@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -30,6 +31,7 @@ max_private = "infinity"
 def fleet_text(quick_bake: bool, hog: bool) -> str:
     """The shipped fleet, which never gives up on a worker."""
     text = FLEET.read_text().replace("[defaults]\n", "[defaults]\nstart_limit = 0\n")
+    text = re.sub(r"(?m)^bake_timeout = .*\n", "", text)
     for name in ("floor", "decoy", "packet"):
         table = f"[zygote.{name}]\n"
         more = 'bake = ["freeze"]\n' if quick_bake else f'bake_timeout = "{BAKE_SECONDS:g}s"\n'

@@ -109,6 +109,9 @@ class Keeper:
                 raise ZygoteError("the manager did not start", hint=f"see {self.log}")
             await asyncio.sleep(0.05)
         found: dict[str, object] = json.loads(said)
+        if not found.get("ok"):
+            self._stopping = True
+            raise ZygoteError("the manager did not start", hint=f"see {self.log}")
         return found
 
 
