@@ -13,6 +13,8 @@ is the same plan; how the processes race is the machine's.
     collateral  processes that died without having been hit, and restarts that no kill explains
     recycled    workers that were replaced in good order because of max_private: the last one of a
                 zygote that was killed has the whole floor as its own
+    starved_bakes  zygotes that ended amid a bake because the fault took their descriptors: those
+                were hit, and are baked again
     hog_ends    how hogs ended; all should be oom_killed
     lost        deeds that a decoy had answered, and that are not in the database
     doubled     rows beyond the first for a deed, and profiles that count more events than there are

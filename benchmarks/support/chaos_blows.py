@@ -2,7 +2,7 @@
 
 A *kill* ends a process; a *hog* ends by its own hunger, at its memory limit. The other faults (a
 pause, no descriptors, a locked database, a full disk, a client that floods) end nobody, and whoever
-dies of one is collateral.
+dies of one is collateral; but a zygote that loses its descriptors amid its bake is baked anew.
 """
 
 from __future__ import annotations
@@ -173,6 +173,9 @@ class Dealer:
 
     async def _starve(self, target: Process, seconds: float) -> None:
         """Not one descriptor more than it has."""
+        state, _ = self._watch.zygotes.get(target.name.removeprefix("zygote."), ("", 0))
+        if target.kind == "zygote" and state != "ready":
+            self._watch.starved_bakes.add(target.pid)
         with contextlib.suppress(ProcessLookupError):
             before = resource.prlimit(target.pid, resource.RLIMIT_NOFILE)
             least = count_fds(target.pid)

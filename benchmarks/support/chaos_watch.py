@@ -65,6 +65,8 @@ class Watch:
         self.hits: list[Hit] = []
         self.strays: list[tuple[int, str]] = []
         """Pid and what is known, of those who died unhit: collateral, unless they were recycled."""
+        self.starved_bakes: set[int] = set()
+        """Zygotes whose descriptors were taken while they baked: they cannot import without."""
         self.went_along = 0
         """Zygotes that ended with their manager: they serve nobody but it (ARCHITECTURE.md)."""
         self.ending = False
@@ -97,8 +99,13 @@ class Watch:
     @property
     def collateral(self) -> list[str]:
         """Who died without having been hit, those aside whom the manager recycled."""
-        recycled = self.keeper.recycled()
-        return [text for pid, text in self.strays if pid not in recycled]
+        explained = self.keeper.recycled() | self.starved_bakes
+        return [text for pid, text in self.strays if pid not in explained]
+
+    @property
+    def starved(self) -> int:
+        """Bakes that ended because their descriptors had been taken."""
+        return sum(pid in self.starved_bakes for pid, _ in self.strays)
 
     @property
     def settled(self) -> bool:

@@ -177,9 +177,11 @@ def chaos(found: Result) -> list[str]:
     hit = ", ".join(f"{count} {name}" for name, count in kills.items())
     options = f"--kills {number} --seed {found['seed']}"
     options += " --quick-bake" if found["quick_bake"] else ""
+    others = "; ".join(line.partition(" died")[0] for line in found["collateral"])
     return [
         f"**{number:,} kills under load** ({hit}; beside them pauses, full disks, locked "
-        f"databases, floods): {len(found['collateral'])} others died, {found['sent']:,} events "
+        f"databases, floods): {len(found['collateral'])} others died{others and f' ({others})'}, "
+        f"{found['sent']:,} events "
         f"sent = stored = profiled = shown, {found['lost']} lost, {found['doubled']} doubled, "
         f"{len(found['ghosts'])} ghosts, {len(found['leaked'])} leaks. "
         f"`.venv/bin/python benchmarks/chaos.py {options}`",
