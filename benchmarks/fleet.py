@@ -249,6 +249,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7, help="of the crowd")
     parser.add_argument("--modes", default=",".join(MODES), help="which, comma-separated")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then
     rows = []
     for mode in given.modes.split(","):
         if mode not in MODES:

@@ -24,6 +24,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import statistics
 import sys
 import tempfile
@@ -218,6 +219,7 @@ def main() -> int:
         parser.error(f"no mode {unknown[0]!r}; there are: {', '.join(MODES)}")
     if given.rounds < 1:
         parser.error("--rounds: at least 1")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then
     rows: dict[str, list[dict[str, Any]]] = {mode: [] for mode in modes}
     load = round(os.getloadavg()[0], 1)
     for number in range(given.rounds):
