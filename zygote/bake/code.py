@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ctypes
 import opcode
+import os
 import sys
 import sysconfig
 import weakref
@@ -96,7 +97,10 @@ def layout() -> Layout | str:
 def compiles() -> bool:
     """Whether machine code is made of what runs often. See: PYTHON_JIT, sys._jit (3.14)."""
     jit = getattr(sys, "_jit", None)
-    return jit is not None and bool(jit.is_enabled())
+    if jit is not None:
+        return bool(jit.is_enabled())
+    built = "experimental-jit" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return built and os.environ.get("PYTHON_JIT") != "0"
 
 
 def movable(code: CodeType) -> bool:

@@ -18,15 +18,10 @@ Why going back is safe, CPython 3.12 to 3.14, also for a function that is runnin
 - The head of a code object is not written any more: its count is immortal, which is looked at here,
   and the names of its variables are made (`code.ask`). One who watches code (a debugger, coverage)
   notes things there: `reshare` does nothing then.
-- A JIT compiler's traces are tied to the code: with one, nothing is kept.
+- A JIT compiler's traces are tied to the code: with one, `relocate` moves nothing.
 """
 
 from __future__ import annotations
-
-import os
-import sys
-import sysconfig
-from typing import Any
 
 from zygote.bake import relocate, selftest
 from zygote.bake.stage import Bake, Skipped
@@ -44,8 +39,6 @@ def run(_bake: Bake) -> str:
     counts = selftest.immortal_counts()
     if isinstance(counts, str):
         raise Skipped(counts)
-    if _compiles():
-        raise Skipped("this Python compiles code while it runs")
     size = 0
     while relocate.copies:
         moved, count = relocate.copies.pop()
@@ -57,11 +50,3 @@ def run(_bake: Bake) -> str:
             raise Skipped(f"no file in memory: {error}") from None
         size += count
     return f"{size / 1e6:.1f} MB"
-
-
-def _compiles() -> bool:
-    jit: Any = getattr(sys, "_jit", None)  # from 3.14
-    if jit is not None:
-        return bool(jit.is_enabled())
-    built = "experimental-jit" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    return built and os.environ.get("PYTHON_JIT") != "0"
