@@ -9,6 +9,7 @@ of ours in a clone.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -187,8 +188,10 @@ def _bake(
         _tell_failed(link, error)
         _leave(Exit.FAILED)
     except Exception as error:
-        _tell_failed(link, _fault(error))  # first: the disk of the log may be full
-        traceback.print_exc()
+        # Before the manager is told, which may look into the log at once.
+        with contextlib.suppress(OSError):  # its disk is full
+            traceback.print_exc()
+        _tell_failed(link, _fault(error))
         _leave(Exit.FAILED)
     report |= {
         "python": platform.python_version(),
