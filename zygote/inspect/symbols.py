@@ -1,9 +1,11 @@
 """Which symbol of a library an address in its data belongs to. See: elf(5); 64-bit only.
 
 The data of a library lies in memory as in its file, from the address of its first mapping on; what
-is zero at first (.bss) follows in a mapping without a name. Stripped libraries name what they
-export, and nothing else; what has no symbol is named by its section (`.got.plt`: the addresses of
-functions of other libraries, each filled in when it is first called).
+is zero at first (.bss) follows in a mapping without a name. A library's addresses count from its
+beginning; those of a program that is always mapped at one place (Debian's Pythons) count from 0.
+Stripped libraries name what they export, and nothing else; what has no symbol is named by its
+section (`.got.plt`: the addresses of functions of other libraries, each filled in when it is first
+called).
 """
 
 from __future__ import annotations
@@ -70,21 +72,23 @@ def _parse(data: bytes) -> Library:
         struct.unpack_from("<IIQQQQQQ", data, programs + n * program_size)
         for n in range(program_count)
     ]
-    end = max((s[3] + s[6] for s in segments if s[0] == _LOAD), default=0)
+    loads = [(s[3] - s[2], s[3] + s[6]) for s in segments if s[0] == _LOAD]
+    first = loads[0][0] if loads else 0  # where the file's first byte belongs
+    end = max((end - first for _, end in loads), default=0)
     heads = [struct.unpack_from("<IIQQQQIIQQ", data, sections + n * size) for n in range(count)]
     symbols: set[Symbol] = set()
     parts = []
     for name, kind, flags, address, begin, length, link, *_ in heads:
         if kind in _SYMTABS:
-            symbols |= _symbols(data, begin, length, heads[link][4])
+            symbols |= _symbols(data, begin, length, heads[link][4], first)
         if flags & _WRITE and address and length:
-            parts.append(Symbol(address, length, _text(data, heads[names][4] + name)))
+            parts.append(Symbol(address - first, length, _text(data, heads[names][4] + name)))
     return Library(end, sorted(symbols), sorted(parts))
 
 
-def _symbols(data: bytes, begin: int, length: int, names: int) -> set[Symbol]:
+def _symbols(data: bytes, begin: int, length: int, names: int, first: int) -> set[Symbol]:
     return {
-        Symbol(value, extent, _text(data, names + name))
+        Symbol(value - first, extent, _text(data, names + name))
         for name, info, _, section, value, extent in struct.iter_unpack(
             "<IBBHQQ", data[begin : begin + length]
         )
