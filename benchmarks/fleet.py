@@ -13,8 +13,9 @@ the same crowd (same seed, same plan). Sums over all processes, managers and zyg
 counts a shared page once, page tables are added because every process has its own; beside it the
 drop of MemAvailable. `series` in the JSON has the same sum every few seconds from the start of the
 load: [seconds, MB of all, MB of the workers]. Held constant: interpreter, code, compiled bytecode,
-load. Not constant: the page cache, and in `cold` and `supervise` nobody restarts what dies. MB of
-10^6 bytes.
+load. Not constant: the page cache, and in `cold` and `supervise` nobody restarts what dies, nor
+recycles what has grown over its `max_private` (`replaced` in the JSON: who has another pid after
+the load than before). MB of 10^6 bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ MB = 1024 / 1e6
 SETTLE_SECONDS = 5.0
 SAMPLE_SECONDS = 5.0
 """Between two points of `series`. One costs 0.1 to 0.4 s of CPU, in a thread."""
-Pids = Callable[[], dict[str, int]]
-"""Process name -> pid, at this moment."""
+Pids = Callable[[], Awaitable[dict[str, int]]]
+"""Process name -> pid, at this moment: a worker over its limit is recycled, and has another."""
 
 
 def say(line: str) -> None:
@@ -98,10 +99,13 @@ async def under_manager(text: str, folder: Path) -> AsyncIterator[tuple[Pids, li
     async with running(file, runtime, dict(os.environ), folder / "log", quiet) as manager:
         await all_ready(manager, asyncio.Event(), quiet)
         client = await manager.client()
-        found: dict[str, int] = {"manager": manager.process.pid}
-        found |= {f"zygote.{z.name}": z.pid for z in await client.zygotes() if z.pid}
-        found |= {w.name: w.pid for w in await client.workers() if w.pid}
-        yield lambda: found, await targets(manager.socket, Settings.from_env())
+
+        async def pids() -> dict[str, int]:
+            found: dict[str, int] = {"manager": manager.process.pid}
+            found |= {f"zygote.{z.name}": z.pid for z in await client.zygotes() if z.pid}
+            return found | {w.name: w.pid for w in await client.workers() if w.pid}
+
+        yield pids, await targets(manager.socket, Settings.from_env())
 
 
 def processes_of(mode: str) -> dict[str, str]:
@@ -132,7 +136,11 @@ async def as_processes(
                     await _listens(settings.bus_socket)
             found = [await _target(name, settings) for name in commands if "decoy@" in name]
             await _answers(settings.api_host, settings.api_port)
-            yield lambda: {n: p.pid for n, p in started.items() if p.returncode is None}, found
+
+            async def pids() -> dict[str, int]:
+                return {n: p.pid for n, p in started.items() if p.returncode is None}
+
+            yield pids, found
         finally:
             for process in started.values():
                 with contextlib.suppress(ProcessLookupError):
@@ -197,7 +205,7 @@ async def sample(pids: Pids, before_kib: int, series: list[list[float]]) -> None
     began = time.monotonic()
     while True:
         at = time.monotonic() - began
-        found = await asyncio.to_thread(sums, pids(), before_kib)
+        found = await asyncio.to_thread(sums, await pids(), before_kib)
         whole = round(found["pss_mb"] + found["pagetables_mb"], 1)
         series.append([round(at, 1), whole, found["workers_mb"]])
         await asyncio.sleep(SAMPLE_SECONDS)
@@ -216,7 +224,8 @@ async def measure(mode: str, given: argparse.Namespace, folder: Path) -> dict[st
     async with way as (pids, found):
         took = time.monotonic() - began
         await asyncio.sleep(SETTLE_SECONDS)
-        idle = sums(pids(), before)
+        first = await pids()
+        idle = sums(first, before)
         series: list[list[float]] = []
         async with audited(settings) as audit:
             sampling = asyncio.create_task(sample(pids, before, series))
@@ -227,7 +236,8 @@ async def measure(mode: str, given: argparse.Namespace, folder: Path) -> dict[st
             finally:
                 sampling.cancel()
                 await asyncio.gather(sampling, return_exceptions=True)
-        worked = sums(pids(), before)
+        last = await pids()
+        worked = sums(last, before)
     return {
         "mode": mode,
         **worked,
@@ -237,7 +247,7 @@ async def measure(mode: str, given: argparse.Namespace, folder: Path) -> dict[st
         "decoys": len(decoys()),
         "events": outcome.stored,
         "lost": outcome.lost,
-        "restarts": 0 if worked["processes"] == idle["processes"] else None,
+        "replaced": sorted(name for name in first if last.get(name) != first[name]),
         "start_s": round(took, 1),
     }
 

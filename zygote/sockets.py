@@ -18,12 +18,15 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from zygote import notify
 
-__all__ = ["close_unused", "handed", "listener"]
+__all__ = ["close_unused", "handed", "listener", "stop_accepting"]
 
 _FIRST = 3
+_TURNS = 10
+"""Of the loop: asyncio takes four from an accept to the first line that serves it."""
 _handed: dict[str, socket.socket] | None = None
 _owner = 0
 
@@ -48,6 +51,35 @@ def listener(name: str, make: Callable[[], socket.socket]) -> socket.socket:
 def handed(name: str) -> socket.socket | None:
     """The socket that was handed over under this name, once; None: there is none."""
     return _all().pop(name, None)
+
+
+class HasFileno(Protocol):
+    """A socket, or what asyncio shows of one."""
+
+    def fileno(self) -> int: ...
+
+
+async def stop_accepting(*socks: HasFileno) -> None:
+    """Accept no more on these sockets, and let asyncio begin with whom it has accepted.
+
+    Call it before `server.close()`, as `await stop_accepting(*server.sockets)`. Between the accept
+    and the transport of a connection asyncio needs some turns of its loop, and a server that is
+    closed amid them drops the connection (CPython's issue 109564): the client sees it reset
+    although the next process would have served it. Who waits in the socket's queue stays there.
+
+    Turns are counted, not time: on a busy machine a time may pass without a turn. On a loop that
+    has no such readers (uvloop) it only waits.
+    """
+    import asyncio  # late: who calls this has it, who listens without asyncio need not
+
+    loop = asyncio.get_running_loop()
+    for sock in socks:
+        try:
+            loop.remove_reader(sock.fileno())
+        except (NotImplementedError, RuntimeError):
+            continue
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def close_unused() -> list[str]:

@@ -51,7 +51,7 @@ async def run() -> None:
     server = await asyncio.start_server(visit, sock=sockets.listener("http", make))
     notify.ready()
     await stop.wait()
+    await sockets.stop_accepting(*server.sockets)
     server.close()
-    await asyncio.sleep(0.05)  # those that were accepted just now begin
     while visits:
         await asyncio.wait(visits)

@@ -136,7 +136,7 @@ def blanks(found: Result) -> list[str]:
     return [
         f"**Blanks.** With `blanks = {found['blanks']}` a spawn takes one of the clones that wait: "
         f"its set-up runs after {found['fork_ms']['with']['p50']:.2f} ms (median), its first line "
-        f"after {ours['p50']:.2f}; without, in the same run on a busy machine, "
+        f"after {ours['p50']:.2f}; without, in the same run, "
         f"{found['fork_ms']['without']['p50']:.2f} and {plain['p50']:.2f}. "
         f"One costs {cost['private_mb']:.2f} MB and {cost['pagetables_mb']:.2f} MB of page tables. "
         f"`.venv/bin/python benchmarks/blanks.py --n {found['n']}`",

@@ -14,6 +14,7 @@ from decnet.canary.hit import client_address, slug_of_path
 from decnet.canary.settings import Network
 from decnet.decoys.doorman import Doorman
 from decnet.decoys.http_parse import HEAD_MOST, BadRequest, Request, parse_head
+from zygote import sockets
 
 GIF = (
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,"
@@ -51,6 +52,7 @@ async def serve(
     try:
         yield doorman
     finally:
+        await sockets.stop_accepting(sock)
         server.close()
         await doorman.drain()
 

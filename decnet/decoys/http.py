@@ -27,6 +27,7 @@ from decnet.decoys.http_parse import (
     parse_head,
 )
 from decnet.decoys.http_upload import brings_file, told, uploads_of
+from zygote import sockets
 
 SERVICE = "http"
 FIRST_SECONDS = 15.0
@@ -54,6 +55,7 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await sockets.stop_accepting(sock)
         server.close()
         await house.doorman.drain()
 

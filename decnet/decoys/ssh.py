@@ -22,6 +22,7 @@ from decnet.decoys.logins import Logins, logins_of
 from decnet.decoys.recorder import Shards
 from decnet.decoys.ssh_keys import host_keys
 from decnet.decoys.ssh_session import Session
+from zygote import sockets
 
 SERVICE = "ssh"
 LOGIN_SECONDS = 60.0
@@ -73,6 +74,7 @@ async def serve(sock: socket.socket, house: House) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await sockets.stop_accepting(sock)
         acceptor.close()
         await house.doorman.drain()
         # Each of them still has its session's end to tell.

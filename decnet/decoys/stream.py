@@ -19,6 +19,7 @@ from typing import Any
 from decnet.collect import rfc5424
 from decnet.collect.text import clean, clean_bytes
 from decnet.decoys.house import BACKLOG, House
+from zygote import sockets
 
 log = logging.getLogger("decnet.decoy")
 
@@ -257,6 +258,7 @@ async def serve_visits(sock: socket.socket, house: House, make: Make) -> AsyncIt
     try:
         yield
     finally:
+        await sockets.stop_accepting(sock)
         server.close()
         await house.doorman.drain()
         if tasks:

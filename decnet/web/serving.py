@@ -130,6 +130,7 @@ async def serve(ctx: Context, app: Any, sock: socket.socket, status: str, **opti
             await asyncio.wait({serving, stopping}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
             ctx.progress()
             if stopping.done():
+                await sockets.stop_accepting(sock)
                 server.should_exit = True
                 await serving
         serving.result()

@@ -46,6 +46,7 @@ async def run():
         out.write(f"{{VERSION}} {{os.getpid()}}\\n")
     notify.ready()
     await stop.wait()
+    await sockets.stop_accepting(*server.sockets)
     server.close()
     if busy:
         await asyncio.wait(busy)
