@@ -25,7 +25,7 @@ OURS: dict[str, set[str]] = {
     "zygote.wire": {"sys", "errors"},
     "zygote.bake": {"audit", "wire", "sys", "errors", "fleet.model"},
     "zygote.audit": {"bake.selftest", "sys", "errors", "fleet.model"},
-    "zygote.child": {"wire", "sys", "errors", "audit.atexits"},
+    "zygote.child": {"wire", "sys", "errors", "memory", "audit.atexits"},
     "zygote.forkserver": {
         "wire",
         "bake",
