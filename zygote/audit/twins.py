@@ -144,10 +144,12 @@ def _ended(pid: int, patience: float) -> bool:
 def _hangs_at(pid: int, traces: int) -> str:
     """Where a copy hangs, as the handler of faulthandler writes it: works in a lock, too."""
     os.kill(pid, signal.SIGUSR2)
-    deadline = time.monotonic() + 2.0
-    while time.monotonic() < deadline and not os.fstat(traces).st_size:
-        time.sleep(0.01)
-    time.sleep(0.05)
+    deadline, size = time.monotonic() + 10.0, 0
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        before, size = size, os.fstat(traces).st_size
+        if size and size == before:  # it is written in pieces
+            break
     lines = os.pread(traces, 1 << 16, 0).decode(errors="replace").splitlines()
     frames = [line.strip().removeprefix("File ") for line in lines if line.startswith("  File ")]
     shown = [frame for frame in frames if "/zygote/audit/" not in frame][:3]

@@ -85,7 +85,7 @@ class _Up:
         shown = asyncio.ensure_future(self._show_events(control))
         await ended
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(shown, 1.0)  # what is still on its way
+            await asyncio.wait_for(shown, 5.0)  # what is still on its way
         code = starting.process.wait()
         if code < 0:
             name = current.program
