@@ -20,6 +20,7 @@ from decnet.bus.frames import MAX_BODY
 from decnet.bus.listener import EXIT_TAKEN
 from decnet.models import Control, Health
 from tests.support.bus import (
+    DEADLINE,
     BrokerProcess,
     RawClient,
     broker_process,
@@ -125,7 +126,7 @@ async def test_bus_client_started_before_the_broker_finds_it(tmp_path: Path) -> 
     async with broker_process(tmp_path) as broker:
         await until(lambda: client.connected)
         async with bus_client(broker.path) as sender:
-            await client.flush()
+            assert await client.flush(DEADLINE)
             sender.publish("a.b", {"n": 1})
             event = await events.get()
     assert event is not None and event.payload == {"n": 1}
@@ -171,7 +172,7 @@ async def test_bus_slow_reader_of_big_events_is_bounded_in_bytes(broker: BrokerP
     async with bus_client(broker.path) as writer:
         for n in range(60):
             assert writer.publish("big.x", {"n": n, "p": "x" * 900_000})
-            assert await writer.flush(30)
+            assert await writer.flush()
     assert private_mb(broker.process.pid) < 60, "60 events of 0.9 MB wait for one reader"
     slow.send("HELLO", "end")
     got = []
@@ -191,7 +192,7 @@ async def test_bus_flood_drops_at_the_publisher_and_counts(broker: BrokerProcess
             broker.process.send_signal(signal.SIGCONT)
         assert 0 < sent < 1000
         assert writer.dropped == 1000 - sent
-        assert await writer.flush(30), "it goes on afterwards"
+        assert await writer.flush(), "it goes on afterwards"
 
 
 async def test_bus_two_hundred_clients(broker: BrokerProcess) -> None:
@@ -203,10 +204,10 @@ async def test_bus_two_hundred_clients(broker: BrokerProcess) -> None:
         await asyncio.gather(*(client.connect() for client in clients))
         await until(lambda: all(client.connected for client in clients))
         subscriptions = [client.subscribe("all.*", limit=2 * count) for client in clients]
-        await asyncio.gather(*(client.flush(30) for client in clients))
+        await asyncio.gather(*(client.flush(DEADLINE) for client in clients))
         for n, client in enumerate(clients):
             assert client.publish("all.x", {"n": n})
-        await asyncio.gather(*(client.flush(30) for client in clients))
+        await asyncio.gather(*(client.flush(DEADLINE) for client in clients))
         await until(lambda: all(len(s._events) == count - 1 for s in subscriptions))
         for n, subscription in enumerate(subscriptions):
             assert {e.payload["n"] for e in subscription._events} == set(range(count)) - {n}
@@ -380,7 +381,7 @@ async def test_bus_worker_beats_and_obeys(broker: BrokerProcess) -> None:
     assert broker.process is not None
     async with bus_client(broker.path) as client:
         events = client.subscribe(topics.BUS_HEALTH)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             event = await events.get()
         assert event is not None
         health = Health.model_validate(event.payload)
@@ -389,7 +390,7 @@ async def test_bus_worker_beats_and_obeys(broker: BrokerProcess) -> None:
         assert health.private_kib > 0
         assert event.payload["clients"] >= 2
         client.publish(topics.control("bus"), Control(action="stop", requested_by="test\x1b[2J"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             assert await broker.process.wait() == 0
     assert "\x1b" not in broker.log.read_text()
 

@@ -104,7 +104,8 @@ def running_api(folder: Path) -> Iterator[Api]:
     else:
         migrated(folder)
     process = start(folder, port)
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+    limits = httpx2.Limits(keepalive_expiry=1)  # long before the other side lets go of one
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits) as client:
         wait_for(process, client)
         token = auth.mint(settings.jwt_secret, "admin", "admin")
         client.headers["Authorization"] = f"Bearer {token}"

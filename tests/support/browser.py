@@ -12,7 +12,7 @@ from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = importlib.util.find_spec("playwright") is not None
-PATIENCE_MS = 40_000
+PATIENCE_MS = 60_000
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),

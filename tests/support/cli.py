@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 60.0
+PATIENCE = 100.0
 """Seconds that anything may take on a slow, crowded machine before the test fails."""
 
 COMMAND = (sys.executable, "-m", "zygote.cli")
@@ -143,6 +143,7 @@ class Terminal:
         return found
 
     _at = 0
+    _over = False
 
     def until(self, look: Callable[[], Any], otherwise: str) -> Any:
         """Wait until `look` gives something true, reading on meanwhile."""
@@ -158,7 +159,7 @@ class Terminal:
         self.until(lambda: self._reap(0) is not None, "it did not end")
         # The kernel hands on what was written a moment later. The end comes when nobody has the
         # other side open any more; one whom it left behind may: so, no longer than it is quiet.
-        while self._read(0.5):
+        while not self._over and self._read(3.0):
             pass
         assert self.status is not None
         return self.status
@@ -184,6 +185,7 @@ class Terminal:
         try:
             data = os.read(self._fd, 65536)
         except OSError:  # EIO: nobody has the other side open any more
+            self._over = True
             return False
         self.seen += self._decoder.decode(data)
         return True
@@ -192,6 +194,11 @@ class Terminal:
 def plain(text: str) -> str:
     """What is left of a screen without its terminal sequences."""
     return re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-_])", "", text)
+
+
+def beside_memory(text: str) -> list[str]:
+    """Warnings but for those of too little free memory: how much is free is not ours to say."""
+    return [line for line in text.splitlines() if "MB of memory" not in line]
 
 
 def eventually(look: Callable[[], Any], otherwise: str = "it never came to pass") -> Any:

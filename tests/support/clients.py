@@ -7,6 +7,8 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 
+from tests.support.bus import DEADLINE
+
 
 class Load:
     """What the clients saw. `answers` by the start of their text; `failures` by what went wrong."""
@@ -20,21 +22,21 @@ class Load:
     async def more(self, count: int = 20) -> None:
         """Until so many answers have come from here on."""
         wanted = self.answers.total() + count
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             while self.answers.total() < wanted:
                 await asyncio.sleep(0.01)
 
     async def seen(self, answer: str, more: int = 20) -> None:
         """Until `more` answers of this text have come from here on."""
         wanted = self.answers[answer] + more
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             while self.answers[answer] < wanted:
                 await asyncio.sleep(0.01)
 
     async def _client(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(DEADLINE):
                     reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                     try:
                         head = f"GET {self.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -17,7 +17,7 @@ from asyncvarlink import VarlinkClientProtocol, connect_unix_varlink
 from zygote.control.interface import ManagerInterface
 
 TINY = Path(__file__).parent / "tiny"
-PATIENCE = 60.0
+PATIENCE = 100.0
 """Seconds that a condition may take on a slow, crowded machine before the test fails."""
 
 HEAD = f"""

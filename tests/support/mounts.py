@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,9 +39,17 @@ def fill(where: Path, *, leave: int = 0) -> Path:
     """Fill the file system at `where` but for `leave` bytes; gives the file that does it."""
     filler = where / "filler"
     with filler.open("wb", buffering=0) as out:
-        free = os.statvfs(where).f_bavail * os.statvfs(where).f_frsize
-        os.posix_fallocate(out.fileno(), 0, max(1, free - leave))
-    return filler
+        while True:
+            state = os.statvfs(where)
+            free = state.f_bavail * state.f_frsize
+            try:
+                os.posix_fallocate(out.fileno(), 0, max(1, free - leave))
+            except OSError as error:
+                # Whoever else writes there was quicker.
+                if error.errno != errno.ENOSPC or free <= leave:
+                    raise
+            else:
+                return filler
 
 
 def _mount(source: bytes, where: Path, kind: bytes, flags: int, options: bytes) -> int:

@@ -55,7 +55,8 @@ def running_web(folder: Path, api_port: int, *, said: str = "", **env: str) -> I
         process = subprocess.Popen(
             [sys.executable, "-m", "decnet.workers.web"], env=os.environ | settings, stderr=errors
         )
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+    limits = httpx2.Limits(keepalive_expiry=1)  # long before the other side lets go of one
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, limits=limits) as client:
         deadline = time.monotonic() + STARTED
         while True:
             try:
