@@ -99,7 +99,7 @@ def test_audit_sees_a_fork_that_hangs_and_where(cli: Cli) -> None:
         os.register_at_fork(before=before, after_in_child=after, after_in_parent=LOCK.release)
     """
     write(cli, app="\n".join(line[8:] for line in source.splitlines()))
-    done = cli("audit", "app", "--json", "--fork-patience", "500ms", code=1)
+    done = cli("audit", "app", "--json", "--fork-patience", "2s", code=1)
     [finding] = done.json["findings"]
     assert finding["rule"] == "fork"
     assert 'a copy hangs after fork: "' in finding["what"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.managers import Manager, managers
+from tests.support.managers import Manager, alive, managers
 from zygote.sys import procfs
 
 ROOT = """
@@ -151,8 +151,10 @@ async def test_both_die_and_are_baked_in_order(tmp_path: Path) -> None:
     async with branching(tmp_path) as manager:
         await manager.start()
         floor, more = await zygote(manager, "floor"), await zygote(manager, "more")
+        manager.signal(signal.SIGSTOP)  # else it may have forked the one anew by then
         for each in (more, floor):
             os.kill(each.pid, signal.SIGKILL)
+        manager.signal(signal.SIGCONT)
         await ready(manager, "more", more.generation)
         baked = [event.subject for event in await manager.events() if event.event == "baked"]
         assert baked == ["floor", "more", "floor", "more"]
@@ -169,9 +171,9 @@ async def test_killed_manager_leaves_no_branch(tmp_path: Path) -> None:
         await manager.kill()
 
         async def gone() -> bool:
-            return not Path(f"/proc/{more.pid}").exists()
+            return not alive(more.pid)
 
-        assert Path(f"/proc/{worker.pid}").exists()
+        assert alive(worker.pid)
         await manager.eventually(gone, bool)
         await manager.start()
         assert (await manager.worker("high")).pid == worker.pid

@@ -74,13 +74,18 @@ class Place:
     @contextlib.asynccontextmanager
     async def running(self, **env: str) -> AsyncIterator[Worker]:
         async with worker(self.folder, CANARY, **self.env, **env) as made:
-            await until(lambda: self._is_open() or made.process.returncode is not None)
+            before = self._begun
+
+            def listening() -> bool:
+                # Its own word, not a connection: the DNS port comes after that of HTTP.
+                self._begun = made.log.read_text().count(f"http on 127.0.0.1:{self.port}, dns")
+                return self._begun > before or made.process.returncode is not None
+
+            await until(listening)
             assert made.process.returncode is None, made.log.read_text()
             yield made
 
-    def _is_open(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+    _begun = 0
 
 
 @pytest.fixture
@@ -180,7 +185,9 @@ async def test_canary_killed_again_and_again_loses_and_doubles_no_answered_hit(
     for _ in range(4):
         async with place.running() as running:
             # Another writer has the lock, so the hits are in the journal when the kill comes.
-            with contextlib.closing(sqlite3.connect(place.folder / "decnet.db")) as locked:
+            with contextlib.closing(
+                sqlite3.connect(place.folder / "decnet.db", timeout=DEADLINE)
+            ) as locked:
                 locked.execute("BEGIN IMMEDIATE")
                 for number in range(20):
                     assert b"GIF89a" in await place.get(f"/c/{slug}/{number}")

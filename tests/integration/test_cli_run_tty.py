@@ -182,8 +182,7 @@ def test_run_window_size_change_arrives(cli: Cli) -> None:
     code = LOOP + (
         "def told(*_):\n    print('now', *os.get_terminal_size(), flush=True)\n"
         "signal.signal(signal.SIGWINCH, told)\nos.write(1, b'set\\n')\n"
-        "deadline = time.monotonic() + 30\n"
-        "while time.monotonic() < deadline: time.sleep(0.02)"
+        "while True: time.sleep(0.02)"
     )
     with cli.terminal("run", "--", "-c", code) as terminal:
         begun(terminal)
@@ -228,9 +227,13 @@ def test_run_is_idle_while_its_program_is(cli: Cli) -> None:
             field = stat[stat.rindex(")") + 2 :].split()
             return int(field[11]) + int(field[12])
 
-        start = ticks()
-        began = time.monotonic()
-        terminal.until(lambda: time.monotonic() - began > 2.0, "")
-        assert ticks() - start <= 5, "more than 50 ms of CPU in 2 s of waiting"
+        used = []
+        for _ in range(5):  # in the first ones it may still be at its start, on a slow machine
+            start, began = ticks(), time.monotonic()
+            terminal.until(lambda began=began: time.monotonic() - began > 2.0, "")
+            used.append(ticks() - start)
+            if used[-1] <= 5:
+                break
+        assert min(used) <= 5, f"{used}: more than 50 ms of CPU in 2 s of waiting"
         terminal.type("done\n")
         assert terminal.wait() == 0

@@ -65,6 +65,16 @@ def rows(screen: str) -> list[str]:
     return [w for line in screen.split("\n") if (w := line.split(" ")[0]) in names]
 
 
+def until_row(terminal: Terminal, at: int, name: str, *parts: str) -> None:
+    """Until a screen with these parts has that worker there: its memory may just be growing."""
+
+    def look() -> bool:
+        screen = frame(terminal)
+        return all(p in screen for p in parts) and rows(screen)[at : at + 1 or None] == [name]
+
+    terminal.until(look, f"{name} was never in row {at}")
+
+
 def pid(cli: Cli, name: str) -> int:
     found: int = cli("ps", "--json", name).json["workers"][0]["pid"]
     return found
@@ -89,9 +99,9 @@ def test_top_fits_80_columns_with_history_and_sums(cli: Cli) -> None:
 
 def test_top_sorts_by_any_column(cli: Cli) -> None:
     with cli.terminal("top", "--interval", "200ms", "--sort", "uss") as terminal:
-        assert rows(until(terminal, "by uss", "alpha", "beta"))[0] == "beta"
+        until_row(terminal, 0, "beta", "by uss", "alpha", "q quit")
         terminal.type("r")
-        assert rows(until(terminal, "by uss reversed", "alpha", "beta"))[-1] == "beta"
+        until_row(terminal, -1, "beta", "by uss reversed", "alpha", "q quit")
         terminal.type("r>")
         until(terminal, "by dirty")
         terminal.type("\x1b[D\x1b[D")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import Cli, Terminal, plain
+from tests.support.cli import PATIENCE, Cli, Terminal, eventually, plain
 from zygote.sys import procfs
 
 FLEET = """
@@ -24,6 +24,7 @@ run = "habits:calm"
 [worker.late]
 run = "habits:late"
 type = "notify"
+start_timeout = "2min"
 after = ["calm"]
 """
 HABITS = """
@@ -94,15 +95,23 @@ def test_up_detached_returns_when_all_are_ready(cli: Cli) -> None:
 
 
 def test_up_detached_says_which_worker_is_not_ready(cli: Cli) -> None:
-    go(cli)
     add(cli, '[worker.broken]\nrun = "habits:broken"\ntype = "notify"\nrestart = "no"\n'
              '[worker.once]\nrun = "habits:once"\n')  # fmt: skip
-    done = cli("up", "--detach", code=1)
-    assert "zygotectl: broken: exited(1)" in done.err
-    assert "hint: its last words: zygotectl logs broken" in done.err
-    assert "the fleet runs without them" in done.err
-    assert "once" not in done.err.replace("once: up", ""), "one that did its work is well"
-    assert done.out.startswith("up: 2 of 4 workers ready")
+    with cli.start("up", "--detach") as process:
+
+        def ended() -> bool:
+            found = cli("ps", "once", "--json", code=None)
+            return found.code == 0 and found.json["workers"][0]["state"] == "inactive"
+
+        eventually(ended, "once does not end")
+        go(cli)  # it waits for that one, and only now counts those who are ready
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 1
+    assert "zygotectl: broken: exited(1)" in err
+    assert "hint: its last words: zygotectl logs broken" in err
+    assert "the fleet runs without them" in err
+    assert "once" not in err.replace("once: up", ""), "one that did its work is well"
+    assert out.startswith("up: 2 of 4 workers ready")
     assert cli("status", "calm").code == 0
 
 
@@ -250,7 +259,7 @@ def test_up_with_a_floor_that(cli: Cli, name: str, how: list[str]) -> None:
 def test_up_with_a_wrong_file_tells_every_mistake(cli: Cli) -> None:
     add(cli, '[worker.x]\nrun = "habits:calm"\nrestart = "maybe"\nmemory_max = "much"\n')
     done = cli("up", code=7)
-    assert "fleet.toml:15: " in done.err and "fleet.toml:16: " in done.err
+    assert "fleet.toml:16: " in done.err and "fleet.toml:17: " in done.err
     (cli.folder / "fleet.toml").write_text("[fleet\n")
     assert "fleet.toml:1" in cli("up", code=7).err
     (cli.folder / "fleet.toml").unlink()

@@ -63,6 +63,10 @@ def slow():
 """
 
 
+SAID = "calm | calm runs\nevil | two\n"
+"""The last lines of those two."""
+
+
 def make_fleet(folder: Path) -> Cli:
     (folder / "fleet.toml").write_text(FLEET)
     (folder / "habits.py").write_text(HABITS)
@@ -73,6 +77,8 @@ def make_fleet(folder: Path) -> Cli:
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     cli = make_fleet(tmp_path_factory.mktemp("fleet"))
     cli("up", "--detach")
+    # "Ready" is true of those that do not tell as soon as they are there.
+    eventually(lambda: cli("logs", "calm", "evil", "-n", "1").out == SAID)
     yield cli
     cli("down")
 
@@ -178,10 +184,11 @@ def test_spawn_of_one_that_fails_tells_why_and_where_to_look(cli: Cli) -> None:
 
 
 def test_spawn_timeout_and_wait(cli: Cli) -> None:
-    done = cli("spawn", "slow", "--timeout", "200ms", code=1)
-    assert "'slow' is not ready within 0.2 s: warming up" in done.err
     assert cli("spawn", "slow", "--wait", "up").out.startswith("slow up pid=")
     assert cli("spawn", "slow", "--wait", "no").code == 0
+    eventually(lambda: worker(cli, "slow")["status"] == "warming up")
+    done = cli("spawn", "slow", "--timeout", "200ms", code=1)
+    assert "'slow' is not ready within 0.2 s: warming up" in done.err
     cli("stop", "slow")
 
 
@@ -252,7 +259,7 @@ def test_unknown_worker_is_exit_code_4_and_names_those_there_are(
 
 def test_logs_of_several_have_their_names_in_front(cli: Cli) -> None:
     done = cli("logs", "calm", "evil", "-n", "1")
-    assert done.out == "calm | calm runs\nevil | two\n"
+    assert done.out == SAID
     assert cli("logs", "evil", "-n", "2").out == "\x1b]0;title\x07one\x1b[2J\ntwo\n", (
         "raw in a pipe"
     )

@@ -44,14 +44,18 @@ async def test_collect_takes_what_logger_sends(tmp_path: Path) -> None:
     async with worker(tmp_path, COLLECT, DECNET_BUS_ENABLED="false") as running:
         await until(lambda: (tmp_path / "collect.stream.sock").exists())
         hostile = "login from 192.0.2.66 \n<134>1 - forged x - - - \x1b[2J"
+        sent = 0
         for socket in ("collect.sock", "collect.stream.sock"):
             to = ("logger", "-u", str(tmp_path / socket), "-t", "tag")
-            assert (await run(*to, "old format from 192.0.2.5")).code == 0
-            assert (await run(*to, "--octet-count", hostile)).code == 0
-            field = 'src_ip="192.0.2.6"'
             new = ("--rfc5424", "--msgid", "command", "--sd-id", "relay@55555")
-            assert (await run(*to, *new, "--sd-param", field, "new format é")).code == 0
-        await until(lambda: stored(tmp_path) == 6)
+            for words in (
+                ("old format from 192.0.2.5",),
+                ("--octet-count", hostile),
+                (*new, "--sd-param", 'src_ip="192.0.2.6"', "new format é"),
+            ):
+                assert (await run(*to, *words)).code == 0
+                sent += 1  # one by one: of several connections none is the first
+                await until(lambda sent=sent: stored(tmp_path) == sent)
         # Several seconds' worth of nothing: what arrives next is still taken at once.
         handler = logging.handlers.SysLogHandler(str(tmp_path / "collect.sock"))
         handler.handle(logging.LogRecord("x", logging.INFO, "", 0, "by python", (), None))
@@ -160,8 +164,11 @@ async def test_collect_tells_of_mails_relay_probes_and_keeps_what_they_brought(
     ):
         mails = bus.subscribe(topics.EMAIL_RECEIVED)
         probes = bus.subscribe(topics.SMTP_PROBE_PENDING)
+        beats = bus.subscribe(topics.health("collect"))
         await bus.flush()
         async with worker(tmp_path, COLLECT):
+            async with asyncio.timeout(DEADLINE):
+                await anext(beats)  # what it tells before it is on the bus nobody hears
             await asyncio.to_thread(send_mail, running.port)
             async with asyncio.timeout(DEADLINE):
                 mail = EmailReceived.model_validate((await anext(mails)).payload)
@@ -232,9 +239,13 @@ async def test_collect_rehearsal_stores_some_of_everything_and_leaves_nothing(
     assert dict(rows).keys() == {"artifact", "fingerprint", "ip_leak", "probe_relay"}
     seen = query(tmp_path / "decnet.db", "SELECT observation_count FROM observed_attachments")
     assert seen == [(24,)]
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if "aiosqlite" in name or "ledger" in name]
-    await asyncio.sleep(0)
+
+    def left() -> list[str]:
+        names = [thread.name for thread in threading.enumerate()]
+        ours = ("_connection_worker", "aiosqlite", "ledger")
+        return [name for name in names if any(part in name for part in ours)]
+
+    await until(lambda: not left())  # a thread ends a moment after it has said so
 
 
 async def test_ship_rehearsal_leaves_each_line_once(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ PRELOAD = ("decnet.workers.api", "decnet.workers.web", "decnet.decoys.http")
 WORKERS = """
 [defaults]
 type = "notify"
-start_timeout = "60s"
+start_timeout = "120s"
+stop_grace = "60s"
 [worker.api]
 run = "decnet.workers.api:run"
 overlap = true
@@ -49,6 +50,7 @@ async def test_api_web_and_decoys_refuse_nobody(tmp_path: Path) -> None:
     paths = {"api": "/api/v1/health", "web": "/", "decoy": "/"}
     async with managers(tmp_path) as make, contextlib.AsyncExitStack() as stack:
         manager = make("")
+        manager.patience = 120.0
         (manager.folder / "state").mkdir()
         await asyncio.to_thread(migrated, manager.folder / "state")
         manager.file.write_text(fleet_of(manager, ports))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bus import until
+from tests.support.bus import DEADLINE, until
 from tests.support.terminals import converse
 from tests.support.visitors import BOMB, decoy, kept, needs, run, secrets
 
@@ -94,7 +94,9 @@ def mail() -> EmailMessage:
 
 async def test_smtp_mail_is_taken_with_its_attachments_by_their_hash(tmp_path: Path) -> None:
     def send(port: int) -> None:
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="evil.example", timeout=30) as client:
+        with smtplib.SMTP(
+            "127.0.0.1", port, local_hostname="evil.example", timeout=DEADLINE
+        ) as client:
             assert client.ehlo()[0] == 250
             client.login("bob", "s3cret")
             client.user, client.password = "al", "w0rd"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bus import until
+from tests.support.bus import DEADLINE, until
 from tests.support.visitors import BOMB, decoy, kept, needs, run, secrets
 
 
@@ -59,7 +59,7 @@ async def test_ftp_session_by_lftp(tmp_path: Path) -> None:
 
 async def test_ftp_calls_nobody_and_tells_a_bounce(tmp_path: Path) -> None:
     async with decoy(tmp_path, "ftp") as running:
-        with ftplib.FTP(timeout=30) as client:
+        with ftplib.FTP(timeout=DEADLINE) as client:
             client.connect("127.0.0.1", running.port)
             with pytest.raises(ftplib.error_perm, match="530"):
                 client.sendcmd("LIST")
@@ -76,7 +76,7 @@ async def test_ftp_calls_nobody_and_tells_a_bounce(tmp_path: Path) -> None:
 async def test_ftp_upload_has_a_bound_and_so_has_a_day(tmp_path: Path) -> None:
     env = {"DECNET_DECOY_CAPTURE_MB": "1", "DECNET_DECOY_CAPTURE_DAY_MB": "2"}
     async with decoy(tmp_path, "ftp", **env) as running:
-        with ftplib.FTP(timeout=30) as client:
+        with ftplib.FTP(timeout=DEADLINE) as client:
             client.connect("127.0.0.1", running.port)
             client.login("root", "x")
             for number in range(4):

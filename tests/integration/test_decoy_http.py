@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bus import until
+from tests.support.bus import DEADLINE, until
 from tests.support.mounts import fill, tmpfs
 from tests.support.visitors import Crowd, decoy, run
 
@@ -33,7 +33,7 @@ async def talk(port: int, *pieces: bytes) -> bytes:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
-        answer = await asyncio.wait_for(reader.read(), 30)
+        answer = await asyncio.wait_for(reader.read(), DEADLINE)
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -58,7 +58,8 @@ async def test_deploy_makes_the_fleet_what_the_file_says_and_keeps_it_so(
     tcp = (await estate.worker("decoy@tcp")).pid
     dry = await decnetctl(estate, "deploy", str(file), "--dry-run")
     assert (dry["start"], dry["stop"]) == (["decoy@http-03"], ["decoy@smtp-02"])
-    assert not dry["applied"] and rows(estate, STATES) == BOTH
+    assert not dry["applied"]
+    await until_rows(estate, STATES, BOTH)
     done = await decnetctl(estate, "deploy", str(file))
     assert done["applied"] and done["failed"] == []
     wanted = {"decoy@tcp", "decoy@http", "decoy@http-02", "decoy@http-03"}
