@@ -157,6 +157,32 @@ async def test_old_zygote_that_is_killed_while_the_new_one_bakes(rolls: Rolls) -
     assert healed.generation > 2
 
 
+async def test_reload_is_not_refused_for_a_bake_that_read_the_files_before(rolls: Rolls) -> None:
+    """They are put right while the zygote bakes anew, by itself; that bake cannot know."""
+    manager, floor = rolls.manager, await floor_of(rolls.manager)
+    seen = "import pathlib; pathlib.Path('read').touch()\n"
+    rolls.write(top=seen + WAITS.format(str(manager.folder / "bake")) + "1 / 0\n")
+    os.kill(floor.pid, signal.SIGKILL)
+
+    async def is_read() -> bool:
+        return (manager.folder / "read").exists()
+
+    await manager.eventually(is_read, bool)
+    rolls.write()
+    amid = Amid(rolls)
+    task = await amid.begin()
+
+    async def notices() -> list[str]:
+        return list((await manager.status()).notices)
+
+    await manager.eventually(notices, lambda found: any("under way" in each for each in found))
+    manager.touch("bake")
+    await task
+    assert amid.error is None
+    assert amid.steps[-1].workers == 2
+    assert set((await rolls.versions()).values()) == {rolls.version}
+
+
 async def test_worker_that_is_stopped_amid_a_reload_stays_so(rolls: Rolls) -> None:
     rolls.write(STAYS)
     amid = Amid(rolls)
@@ -209,7 +235,12 @@ async def test_manager_that_is_told_to_end_amid_a_reload_leaves_nothing(rolls: R
     pids = [pid for name in ("first", "second") for _, pid in rolls.ran(name)]
     assert await manager.end() == 0
     await task
-    assert not any(alive(pid) for pid in (*pids, floor.pid, floor.next_pid))
+    assert not any(alive(pid) for pid in (*pids, floor.pid))
+
+    async def next_one() -> bool:
+        return alive(floor.next_pid)
+
+    await manager.eventually(next_one, lambda lives: not lives)  # it was sent SIGKILL
     assert not (manager.run / "reload.json").exists()
 
 

@@ -193,12 +193,17 @@ def _stage(worker: Worker, journey: Journey | None) -> Stage:
 async def _serves(slot: Slot) -> None:
     """Until the zygote serves. One that could not be baked is tried again, at once.
 
+    A bake under way does not count: it may have read the files before they were put right.
+
     Raises:
         ZygoteError: it cannot be baked.
     """
-    old = slot.error
+    old, begun = slot.error, slot.begun
     slot.retry()
     while not (slot.current and slot.current.ready):
         if slot.error and slot.error is not old:
-            raise slot.error
+            if slot.failed > begun:
+                raise slot.error
+            old = slot.error
+            slot.retry()
         await slot.change()

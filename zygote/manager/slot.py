@@ -39,6 +39,9 @@ class Slot:
         current: the one that serves, or the last that did or was to.
         following: the next generation, beside the one that serves, while a reload decides which
             of the two it is to be.
+        error: why it could not be baked, the last time; None where it could.
+        begun: how many bakes of `bake` have begun.
+        failed: the number, among these, of the one that `error` is of.
     """
 
     def __init__(self, shop: Shop, spec: ZygoteSpec, find: Callable[[str], Slot]) -> None:
@@ -47,6 +50,7 @@ class Slot:
         self.current: Zygote | None = None
         self.following: Zygote | None = None
         self.error: ZygoteError | None = None
+        self.begun = self.failed = 0
         self._shop = shop
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -68,11 +72,12 @@ class Slot:
         def take(zygote: Zygote) -> None:
             self.current = zygote
 
+        self.begun = number = self.begun + 1
         try:
             parent = await self._find(self.spec.parent).get() if self.spec.parent else None
             await self._bake(take, parent)
         except ZygoteError as error:
-            self.error = error
+            self.error, self.failed = error, number
             raise
         else:
             self.error = None
@@ -217,6 +222,7 @@ class Slot:
                     f"cannot bake zygote '{self.spec.name}': internal error: {error!r}",
                     code="internal", hint="please report it, with the manager's output",
                 )  # fmt: skip
+                self.failed = self.begun
                 self._change()
 
     async def _served(self, zygote: Zygote, child: Child) -> End | None:
