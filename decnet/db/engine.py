@@ -12,10 +12,11 @@ import logging
 import os
 import random
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from decnet.db.base import METADATA
@@ -32,6 +33,8 @@ CONNECTIONS = 2
 WRITE_SECONDS = 60.0
 """How long `write` tries before it gives up on a locked database."""
 RETRY_FIRST, RETRY_MOST = 0.01, 1.0
+ENDS_SECONDS = 5.0
+"""For a thread that has nothing left to do; it takes microseconds."""
 _blank: list[bytes] = []
 """An SQLite file with all tables and no rows."""
 
@@ -51,6 +54,7 @@ class Database:
         self.url = url
         self._connections = connections
         self._engine: AsyncEngine | None = None
+        self._drivers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._pid = 0
 
     async def open(self, *, check: bool = True) -> None:
@@ -68,6 +72,7 @@ class Database:
         if check and file is not None and not file.exists():
             raise NotMigrated(f"there is no database at {file}", f"make it: {MIGRATE}")
         self._engine = make_engine(self.url, connections=self._connections)
+        event.listen(self._engine.sync_engine, "connect", self._connected)
         self._pid = os.getpid()
         if check:
             try:
@@ -81,6 +86,14 @@ class Database:
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
+        # aiosqlite's says that it is done a moment before its end: a floor's audit would find it.
+        for driver in list(self._drivers):
+            thread = getattr(driver, "_thread", None)
+            if thread is not None and not getattr(driver, "_running", True):
+                thread.join(ENDS_SECONDS)
+
+    def _connected(self, connection: Any, record: Any) -> None:
+        self._drivers.add(connection.driver_connection)
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import random
 import signal
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,12 +17,13 @@ from decnet.bus import topics
 from decnet.collect.noise import NOISY
 from decnet.rehearsal import rehearse
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
-from tests.support.decnet_env import Worker, migrated, query, worker
+from tests.support.decnet_env import Worker, connection_threads, migrated, query, worker
 from tests.support.mounts import fill, tmpfs
 from tests.support.visitors import Crowd, decoy, spooled, ssh
 
 COLLECT = "decnet.workers.collect"
 PROFILER = "decnet.workers.profiler"
+VICTIMS = ("collect", "collect", "profiler", "bus")
 
 
 def stored(folder: Path, database: Path | None = None) -> int:
@@ -37,8 +37,10 @@ def profiled(folder: Path, database: Path | None = None) -> int:
 
 
 def json_lines(folder: Path) -> list[dict[str, object]]:
+    """Those of `decnet.json` that are whole: the last may be on its way."""
     file = folder / "decnet.json"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    lines = file.read_text().split("\n")[:-1] if file.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 async def until_all_is_there(
@@ -54,6 +56,10 @@ async def until_all_is_there(
             await asyncio.sleep(0.05)
         log = log or folder / "decnet.log"
         while len(log.read_text().splitlines() if log.exists() else []) < len(spool):
+            await asyncio.sleep(0.05)
+        # The other file is written after it, and does not have all that is noise.
+        quiet = sum(e.type not in NOISY for e in spool)
+        while sum(o["event_type"] not in NOISY for o in json_lines(log.parent)) < quiet:
             await asyncio.sleep(0.05)
 
 
@@ -106,7 +112,7 @@ async def kept_alive(folder: Path, module: str, **env: str) -> AsyncIterator[lis
             await task
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_pipeline_killed_again_and_again_under_load_loses_and_doubles_nothing(
     tmp_path: Path,
 ) -> None:
@@ -121,12 +127,17 @@ async def test_pipeline_killed_again_and_again_under_load_loses_and_doubles_noth
     ):
         crowd = Crowd(running.port)
         storm = asyncio.create_task(crowd.storm(160, 20, at_once=4))
-        while not storm.done() or stored(tmp_path) < 3300:
-            victim = chance.choice(["collect", "collect", "profiler", "bus"])
+        visits, most = 3200, 3300
+        while not storm.done() or stored(tmp_path) < most or min(kills[v] for v in VICTIMS) < 2:
+            if storm.done() and stored(tmp_path) >= most:
+                # Who is killed next was held up, while all was done: there is to be more for him.
+                storm = asyncio.create_task(crowd.storm(40, 20, at_once=4))
+                visits, most = visits + 800, most + 800
+            victim = chance.choice(VICTIMS)
             # In the middle of the work: when some was seen to be done, not after a time.
             measure = profiled if victim == "profiler" else stored
-            goal = measure(tmp_path) + chance.randrange(20, 200)
-            await until(lambda: measure(tmp_path) >= min(goal, 3300))  # noqa: B023
+            goal = min(measure(tmp_path) + chance.randrange(20, 200), most)
+            await until(lambda: measure(tmp_path) >= goal)  # noqa: B023
             kills[victim] += 1
             if victim == "bus":
                 await broker.signal(signal.SIGKILL)
@@ -137,8 +148,7 @@ async def test_pipeline_killed_again_and_again_under_load_loses_and_doubles_noth
                 target.signal(signal.SIGKILL)
         await storm
         await until_all_is_there(tmp_path)
-        assert len(crowd.answered) == 3200
-        assert min(kills["collect"], kills["profiler"], kills["bus"]) >= 2, kills
+        assert len(crowd.answered) == visits
     check_counts(tmp_path, crowd)
 
 
@@ -170,9 +180,12 @@ async def test_pipeline_waits_for_a_full_database(tmp_path: Path) -> None:
             await crowd.storm(5, 10)
             await until_all_is_there(state, database)
             filler = fill(small)
-            await crowd.storm(60, 20)
-            assert len(crowd.answered) == 1250, "visitors notice nothing"
-            await until(lambda: "waiting" in collect.log.read_text())
+            visits = 50
+            while "waiting" not in collect.log.read_text():  # there is some room in its files yet
+                await crowd.storm(60, 20)
+                visits += 1200
+                await asyncio.sleep(1)
+            assert len(crowd.answered) == visits, "visitors notice nothing"
             assert collect.process.returncode is profiler.process.returncode is None
             filler.unlink()
             await until_all_is_there(state, database)
@@ -221,20 +234,22 @@ async def test_pipeline_tells_the_bus_of_visits_credentials_and_sessions(tmp_pat
             ran = await ssh(tmp_path, running.port, "id; uname -a")
             assert ran.code == 0
             seen: dict[str, dict[str, object]] = {}
+            wanted = {
+                topics.ATTACKER_OBSERVED,
+                topics.ATTACKER_SCORED,
+                topics.ATTACKER_SESSION_ENDED,
+            }
             async with asyncio.timeout(DEADLINE):
                 async for event in told:
-                    seen.setdefault(event.topic, event.payload)
-                    if len(seen) == 3:
+                    if not event.topic.startswith("attacker.observation."):  # told when they are
+                        seen.setdefault(event.topic, event.payload)
+                    if wanted <= set(seen):
                         break
                 credential = await anext(credentials)
                 log = await anext(logs)
             await running.deserted()
             await until_all_is_there(tmp_path)
-    assert set(seen) == {
-        topics.ATTACKER_OBSERVED,
-        topics.ATTACKER_SCORED,
-        topics.ATTACKER_SESSION_ENDED,
-    }
+    assert set(seen) == wanted
     ended = seen[topics.ATTACKER_SESSION_ENDED]
     assert [c["command_text"] for c in ended["commands"]] == ["id; uname -a"]  # type: ignore[index, attr-defined]
     assert ended["attacker_ip"] == "127.0.0.1"
@@ -340,9 +355,9 @@ async def test_workers_alone_beat_and_obey_the_bus(tmp_path: Path) -> None:
 async def test_rehearsal_goes_all_the_way_and_leaves_nothing_running(tmp_path: Path) -> None:
     await rehearse(tmp_path)
     assert stored(tmp_path) == profiled(tmp_path) == 48
+    await until(lambda: not connection_threads())
     recorded = query(tmp_path / "decnet.db", "SELECT count(*) FROM session_recordings")
     assert recorded == [(1,)]
-    assert [t.name for t in threading.enumerate() if "aiosqlite" in t.name] == []
     assert not [link for link in open_files() if str(tmp_path) in link]
 
 

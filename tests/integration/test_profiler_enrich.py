@@ -9,7 +9,6 @@ import json
 import random
 import signal
 import sqlite3
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from decnet.models import IntelEnriched, ObservationMade
 from decnet.workers import enrich, profiler
 from tests.support.attackers import address, write_logs
 from tests.support.bus import DEADLINE, broker_process, bus_client, until
-from tests.support.decnet_env import Worker, migrated, query, worker
+from tests.support.decnet_env import Worker, connection_threads, migrated, query, worker
 from tests.support.intel import environment, services
 from tests.support.visitors import decoy, ssh
 
@@ -187,9 +186,11 @@ async def test_profiler_observes_a_real_session_once(tmp_path: Path) -> None:
                     and number(tmp_path, cursor) == number(tmp_path, ended)
                 )
             )
+            # It tells after it has stored: killed between the two it would tell nothing.
+            async with asyncio.timeout(DEADLINE):
+                first = ObservationMade.model_validate((await anext(told)).payload)
             running_profiler.signal(signal.SIGKILL)
             count = number(tmp_path, rows)
-            first = ObservationMade.model_validate((await anext(told)).payload)
         # Begun again from the start, it stores nothing twice.
         execute(tmp_path / "decnet.db", "DELETE FROM state WHERE key LIKE '%session_cursor'")
         async with worker(tmp_path, PROFILER):
@@ -311,13 +312,13 @@ async def test_profiler_rehearsal_goes_all_the_way(tmp_path: Path) -> None:
     assert query(tmp_path / "decnet.db", "SELECT domain, count FROM smtp_targets") == [
         ("warm.example", 4)
     ]
-    assert [t.name for t in threading.enumerate() if "aiosqlite" in t.name] == []
+    await until(lambda: not connection_threads())
 
 
 async def test_enrich_rehearsal_leaves_nothing_running(tmp_path: Path) -> None:
     await enrich.rehearse(tmp_path)
     assert enriched(tmp_path, "WHERE aggregate_verdict = 'malicious'") == 3
-    assert [t.name for t in threading.enumerate() if "aiosqlite" in t.name] == []
+    await until(lambda: not connection_threads())
 
 
 async def test_enrich_one_refused_row_stops_no_other(tmp_path: Path) -> None:

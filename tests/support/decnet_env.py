@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ def query(file: Path, sql: str) -> list[tuple[Any, ...]]:
     """Read from outside, with a connection of its own."""
     with contextlib.closing(sqlite3.connect(file, timeout=DEADLINE)) as connection:
         return connection.execute(sql).fetchall()
+
+
+def connection_threads() -> list[str]:
+    """Threads of database connections in this process. That of a closed one ends a moment later."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if "_connection_worker_thread" in name]  # as aiosqlite has it
 
 
 class Worker:

@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from decnet.db.tables import (
     Log,
     utc_now,
 )
+from tests.support.decnet_env import connection_threads
 
 
 @pytest.fixture
@@ -54,6 +56,25 @@ def a_log(**values: object) -> Log:
             **values,
         }
     )
+
+
+class SlowLog:
+    """In place of the driver's: a thread that has said that it is done takes its time to end."""
+
+    def debug(self, text: str, *_: object) -> None:
+        if text.endswith("completed"):
+            time.sleep(0.05)
+
+
+async def test_database_close_ends_the_threads_of_its_connections(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiosqlite.core.LOG", SlowLog())
+    async with db.session() as session:
+        await session.execute(text("SELECT 1"))
+    assert connection_threads()
+    await db.close()
+    assert not connection_threads()
 
 
 async def test_database_connections_are_set_up(db: Database) -> None:
