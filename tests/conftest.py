@@ -41,7 +41,9 @@ for number, handler in (
         signal.signal(number, handler)
 
 # No test asserts a time: neither does Hypothesis, whose deadline is 200 ms an example otherwise.
-hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("patient")
 
 LONGEST = (
@@ -106,7 +108,7 @@ def no_process_left(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = set(marked_processes())
     yield
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while left := _not_below(marked_processes(), before | nursery.pids()):
         if time.monotonic() > deadline:
             names = [f"{pid} {_command(pid)}" for pid in left]

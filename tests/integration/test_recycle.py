@@ -24,9 +24,9 @@ FLEET = "".join((
     worker("born", "hoarder", *KEYS, args=["born"]),
     worker("dozer", "hoarder", *KEYS[:2], 'recycle_grace = "1h"', KEYS[3], args=["dozer"]),
     worker("lap", "hoarder", *LAPS),
-    worker("stuck", "hoarder", *LAPS, 'start_timeout = "2s"', args=["heir"]),
-    worker("slow", "hoarder", *KEYS, 'stop_grace = "2min"', args=["slow"]),
-    worker("heir", "hoarder", *LAPS, args=["heir"]),
+    worker("stuck", "hoarder", *LAPS, 'start_timeout = "4s"', args=["heir"]),
+    worker("slow", "hoarder", *KEYS, 'stop_grace = "10min"', args=["slow"]),
+    worker("heir", "hoarder", *LAPS, 'start_timeout = "10min"', args=["heir"]),
 ))  # fmt: skip
 DRIFT = ("leaker", "dozer", "lap", "stuck", "slow", "heir")
 """Those that will be beyond their budget, though they were not at first."""
@@ -166,7 +166,7 @@ def test_overlapping_worker_serves_while_its_successor_is_not_ready(facts: Facts
 def test_worker_whose_successor_fails_stays(facts: Facts) -> None:
     assert facts.after["stuck"].pid == facts.before["stuck"].pid
     assert facts.after["stuck"].ready
-    why = "rolled back: not ready within 2 s (start_timeout)"
+    why = "rolled back: not ready within 4 s (start_timeout)"
     assert told(facts, "stuck", "ready")[-1] == why
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.regression import reason
-from benchmarks.support.regrtest import Runner, differences
+from benchmarks.support.regrtest import Outcome, Runner, differences
 from zygote.fleet.model import ZygoteSpec
 from zygote.inspect.lone import LoneZygote, environment
 
@@ -41,7 +41,17 @@ def test_cpython_tests_come_out_the_same_in_a_worker(tmp_path: Path) -> None:
     cold = Runner(tmp_path, env).run(*modules)
     (tmp_path / "regression_floor.py").write_text(FLOOR)
     with LoneZygote(spec, env) as zygote:
-        baked = Runner(tmp_path, env, zygote).run(*modules)
+        for _ in range(2):
+            baked = Runner(tmp_path, env, zygote).run(*modules)
+            found = unexplained(cold, baked)
+            if not found:
+                break
+            # Some measure times, and fail here or there on a busy machine: not twice the same.
+            cold = Runner(tmp_path, env).run(*modules)
     assert cold.count("passed") > 1500
-    found = differences(cold, baked)
-    assert not {test: pair for test, pair in found.items() if not reason(test)}, baked.output
+    assert not found, baked.output
+
+
+def unexplained(cold: Outcome, baked: Outcome) -> dict[str, list[str]]:
+    """What differs, and is not among what is known to."""
+    return {t: pair for t, pair in differences(cold, baked).items() if not reason(t)}

@@ -17,7 +17,7 @@ import pytest
 from decnet.decoys.catalogue import port_of
 from decnet.load import deeds
 from decnet.run.ports import free_ports
-from tests.support.cli import Cli, Done
+from tests.support.cli import Cli, Done, eventually
 from zygote.sys import procfs
 
 MANY = 7
@@ -100,7 +100,7 @@ def footprint(ctl: Decnetctl) -> dict[str, Any]:
 
 
 async def test_scaled_decoys_answer_and_scaled_down_leave_nothing(ctl: Decnetctl) -> None:
-    before = footprint(ctl)
+    before = min((footprint(ctl) for _ in range(3)), key=lambda found: found["descriptors"])
     told = json.loads(ctl("scale", "decoy@ssh", str(MANY), "--json").out)
     assert (len(told["started"]), told["failed"]) == (MANY, [])
     ctl("scale", "decoy@http", "3")
@@ -131,7 +131,11 @@ async def test_scaled_decoys_answer_and_scaled_down_leave_nothing(ctl: Decnetctl
     ctl("scale", "decoy@ssh", "0")
     ctl("scale", "decoy@http", "0")
     assert ctl.ready() == {}
-    after = footprint(ctl)
-    assert after["children"] == before["children"]
-    assert after["state"] == before["state"]
-    assert after["descriptors"] <= before["descriptors"]
+
+    # The connection of the command that was last, and who is about to be reaped, go a moment later.
+    def nothing_is_left() -> bool:
+        after = footprint(ctl)
+        same = all(after[name] == before[name] for name in ("children", "state"))
+        return same and after["descriptors"] <= before["descriptors"]
+
+    eventually(nothing_is_left, f"not as before: {before}")

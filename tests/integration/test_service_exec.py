@@ -13,12 +13,14 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.cli import eventually
 from tests.support.managers import PATIENCE
 from zygote.sys.cgroupfs import Group, parse_mountinfo
 
@@ -86,7 +88,7 @@ class Bed:
     ) -> None:  # fmt: skip
         top = base()
         assert top
-        self.home = Group(top / f"service-{os.getpid()}")
+        self.home = Group(top / f"service-{uuid.uuid4().hex[:12]}")
         self.zygote = Group(self.home.path / "t-zygote@floor.service")
         self.worker = Group(self.home.path / "t-worker@mirror.service")
         for group in (self.home, self.zygote, self.worker):
@@ -128,12 +130,15 @@ class Bed:
         with self.process:
             self.process.wait(PATIENCE)
         self.told.close()
-        for _ in range(200):
-            try:
-                self.home.remove()
-                return
-            except OSError:
-                os.sched_yield()
+        # Who was killed there keeps it busy for a moment.
+        eventually(self._remove, f"{self.home.path} stays busy")
+
+    def _remove(self) -> bool:
+        try:
+            self.home.remove()
+        except OSError:
+            return False
+        return True
 
 
 @pytest.fixture(scope="module")

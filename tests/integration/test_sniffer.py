@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ from tests.support.decnet_env import Worker, migrated, query, worker
 from tests.support.visitors import Event, decoy, run, spooled, ssh
 
 SNIFFER = "decnet.workers.sniffer"
-HERE, THERE = "198.51.100.1", "198.51.100.2"
+LINK = ip_address("198.18.0.0") + 4 * (os.getpid() % (1 << 14))
+"""A network of four addresses of this process's own (RFC 2544): others may try this as well."""
+HERE, THERE = str(LINK + 1), str(LINK + 2)
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a packet socket needs CAP_NET_RAW")
 
@@ -46,9 +49,9 @@ def link() -> Iterator[str]:
     steps = (
         f"netns add {name}",
         f"link add {near} type veth peer name far0 netns {name}",
-        f"addr add {HERE}/24 dev {near}",
+        f"addr add {HERE}/30 dev {near}",
         f"link set {near} up",
-        f"-n {name} addr add {THERE}/24 dev far0",
+        f"-n {name} addr add {THERE}/30 dev far0",
         f"-n {name} link set far0 up",
     )
     try:

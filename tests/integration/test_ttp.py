@@ -53,10 +53,12 @@ async def test_ttp_killed_again_and_again_says_what_an_undisturbed_run_says(
     file = stormy / "decnet.db"
     chance = random.Random(5)
     kills = 0
-    while place(file) < len(events):
+    while (here := place(file)) < len(events):
+        # It goes no further than the profiler, or it might be done before it is killed.
+        profile(file, here + 500)
         env = {"DECNET_BUS_ENABLED": "false", "DECNET_TTP_BATCH_SIZE": str(chance.randrange(7, 60))}
         async with worker(stormy, TTP, **env) as running:
-            goal = min(place(file) + chance.randrange(100, 500), len(events))
+            goal = min(here + chance.randrange(100, 500), len(events))
             await until(lambda: place(file) >= goal)  # noqa: B023
             running.signal(signal.SIGKILL)
             await running.ended()
@@ -98,7 +100,14 @@ async def test_ttp_reloads_rules_obeys_decisions_and_tells(tmp_path: Path) -> No
     file = await asyncio.to_thread(migrated, tmp_path)
     rules = tmp_path / "rules"
     rules.mkdir()
-    (rules / "own.yaml").write_text(RULE % "^one$")
+
+    def write(pattern: str) -> None:
+        """At once: a file that is being written has no rules, or half of one."""
+        draft = rules / "own.draft"
+        draft.write_text(RULE % pattern)
+        draft.replace(rules / "own.yaml")
+
+    write("^one$")
     env = {"DECNET_TTP_RULES_DIR": str(rules)}
 
     async def typed(text: str) -> None:
@@ -124,11 +133,11 @@ async def test_ttp_reloads_rules_obeys_decisions_and_tells(tmp_path: Path) -> No
             await until(lambda: query(file, "SELECT 1 FROM ttp_rule WHERE rule_id = 'R9001'"))
             await typed("one")
             assert own() == 1
-            (rules / "own.yaml").write_text(RULE % "^(two|three)$")
+            write("^(two|three)$")
             assert (await heard("ttp.rule.reloaded.R9001"))["rule_version"] == 1
             await typed("two")
             assert own() == 2
-            (rules / "own.yaml").write_text(RULE % "^(two")
+            write("^(two")
             await until(lambda: "no regular expression" in running.log.read_text())
             await typed("three")
             assert own() == 3, "the last good rules stay"

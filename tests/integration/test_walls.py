@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from tests.support.children import Made, spawn, started
 from tests.support.forkserver import MiniManager, baked
+from tests.support.ports import free_port
 from zygote.fleet import seccomp
 from zygote.fleet.syscalls import NUMBERS
 from zygote.sys import caps, landlock
@@ -183,10 +185,8 @@ def test_wall_landlock_ports(manager: MiniManager, tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.1", 0)) as two,
-        socket.create_server(("127.0.0.1", 0)) as other,
     ):
-        ports = [each.getsockname()[1] for each in (one, two, other)]
-        other.close()
+        ports = [one.getsockname()[1], two.getsockname()[1], free_port()]
         code = f"[connects({ports[0]}), connects({ports[1]}), binds({ports[2]}), binds(0)]"
         asked = {"connect": [ports[0]], "bind": [ports[2]]}
         assert attempt(manager, tmp_path, walls(landlock=asked), code) == [
@@ -231,13 +231,14 @@ def test_wall_network_tmp_and_read_only(manager: MiniManager, tmp_path: Path) ->
     kept.mkdir()
     closed.mkdir()
     asked = walls(network=True, tmp=True, keep=[str(tmp_path)], read_only=[str(closed)])
+    mine = f"mine-{uuid.uuid4().hex}"
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code = f"""{{
             "inside": tried(lambda: socket.create_server(("127.0.0.1", 0)).close()),
             "outside": connects({port}),
             "interfaces": [name for _, name in socket.if_nameindex()],
-            "tmp": sorted(os.listdir("/tmp")), "write tmp": opens("/tmp/mine", "w"),
+            "tmp": sorted(os.listdir("/tmp")), "write tmp": opens("/tmp/{mine}", "w"),
             "kept": opens("{kept}/mine", "w"), "closed": opens("{closed}/mine", "w"),
             "status": [line.split()[1] for line in open("/proc/self/status")
                        if line.startswith(("CapEff", "CapPrm"))],
@@ -251,7 +252,7 @@ def test_wall_network_tmp_and_read_only(manager: MiniManager, tmp_path: Path) ->
     assert found["inside"] == found["write tmp"] == found["kept"] == "done", found
     assert (found["outside"], found["closed"]) == ("ECONNREFUSED", "EROFS")
     assert (kept / "mine").exists()
-    assert not Path("/tmp/mine").exists()
+    assert not Path("/tmp", mine).exists()
     if tmp_path.is_relative_to("/tmp"):
         assert found["tmp"] == [tmp_path.relative_to("/tmp").parts[0]]
 

@@ -77,7 +77,8 @@ async def test_control_of_a_worker(make: Make, key: str, list_says: str, stop_sa
     assert said["Run"] == stop_says
     assert key == "all" or not (manager.folder / "ran").exists()
     assert said["orphan"] == "not-allowed", "it leads to the manager, and might be anybody's"
-    assert (await manager.worker("other")).ready, "we, from outside, may as ever"
+    # We, from outside, may as ever.
+    await manager.until("other", lambda w: w.ready)
 
 
 async def test_credentials_reach_their_worker_alone(make: Make, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -19,7 +20,7 @@ from tests.support.api import Api, blocks, running_api
 from tests.support.ports import free_port
 from tests.support.web import Web, running_web
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,8 @@ def test_web_answers_502_while_api_is_away_and_works_again_after(tmp_path: Path)
 
 def raw(web: Web, data: bytes) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", web.port), timeout=DEADLINE)
-    sock.sendall(data)
+    with contextlib.suppress(ConnectionError):  # it has answered and hung up amid what we say
+        sock.sendall(data)
     return sock
 
 
@@ -168,7 +170,7 @@ def test_web_refuses_huge_heads_and_bodies(both: tuple[Web, Api]) -> None:
     for bad in (b"\x16\x03\x01\x02\x00\x01\xfc\x03\x03", b"GET\r\n", b"\0" * 100 + b"\r\n"):
         with raw(web, bad + b"\r\n\r\n") as sock:
             assert sock.recv(100)[:12] in (b"HTTP/1.1 400", b""), bad
-    curl = ["curl", "-s", "-m", "20", f"{web.url}/api/v1/health"]
+    curl = ["curl", "-s", "-m", "100", f"{web.url}/api/v1/health"]
     result = subprocess.run(curl, capture_output=True, check=True)
     assert json.loads(result.stdout)["database"] == "ok"
 

@@ -98,12 +98,14 @@ async def test_webhook_disables_after_failures_in_a_row_and_keeps_what_waits(
 async def test_webhook_hanging_receiver_stops_nobody_else(tmp_path: Path) -> None:
     async with setting(tmp_path, "system.log", default="hang") as _, receiver() as other:
         await subscribe(tmp_path, "other", other.url, "system.log")
-        async with worker(tmp_path, WEBHOOK, **QUICK, DECNET_WEBHOOK_TIMEOUT_MS="300") as running:
+        # It holds for both. The other one has four times as much, so one may come to it twice.
+        impatient = {**QUICK, "DECNET_WEBHOOK_TIMEOUT_MS": "2000"}
+        async with worker(tmp_path, WEBHOOK, **impatient) as running:
             await store_lines(tmp_path, range(20))
-            await until(lambda: len(other.bodies) == 20)
+            await until(lambda: len(set(other.ids())) == 20)
             log = "SELECT error FROM webhook_deliveries WHERE outcome = 'failed'"
             await until(lambda: query(tmp_path / "decnet.db", log))
-            assert query(tmp_path / "decnet.db", log)[0] == ("no answer within 0.3 s",)
+            assert query(tmp_path / "decnet.db", log)[0] == ("no answer within 2 s",)
             running.signal(signal.SIGTERM)
             assert await running.ended() == 0
 
@@ -157,7 +159,7 @@ async def test_webhook_speaks_tls_to_the_name_at_the_checked_address(tmp_path: P
 
 
 async def test_webhook_sends_ten_at_once_and_no_more(tmp_path: Path) -> None:
-    async with setting(tmp_path, "system.log", at_once=10, delay=0.05) as siem:
+    async with setting(tmp_path, "system.log", at_once=10, delay=0.05, together=2) as siem:
         await subscribe(tmp_path, "second", siem.url, "system.log", at_once=10)
         await store_lines(tmp_path, range(40))
         async with worker(tmp_path, WEBHOOK, **QUICK):

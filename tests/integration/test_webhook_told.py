@@ -156,11 +156,11 @@ async def test_webhook_forwards_heartbeats_and_rare_topics_from_the_bus(tmp_path
                     pass
             assert beat is not None and beat.payload["lanes"] == 1
 
-            def poke() -> bool:
-                bus.publish("system.prober.health", {"worker": "prober"})
-                return "system.prober.health" in siem.topics()
-
-            await until(poke)
+            # Until it listens; not so many that what comes after them has to wait.
+            async with asyncio.timeout(DEADLINE):
+                while "system.prober.health" not in siem.topics():
+                    bus.publish("system.prober.health", {"worker": "prober"})
+                    await asyncio.sleep(0.2)
             bus.publish("topology.one.status", {"state": "running"})
             bus.publish("system.log", {"component": "collector", "flushed": 1, "position": 1})
             await until(lambda: {"topology.one.status", "system.log"} <= set(siem.topics()))

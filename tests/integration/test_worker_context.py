@@ -15,7 +15,7 @@ from decnet.bus import topics
 from decnet.db.errors import EXIT_NO_DATABASE
 from decnet.models import Control, Health
 from decnet.settings import EXIT_CONFIG
-from tests.support.bus import broker_process, bus_client, until
+from tests.support.bus import DEADLINE, broker_process, bus_client, until
 from tests.support.decnet_env import migrated, query, worker
 
 WRITER = "tests.support.writer"
@@ -79,7 +79,7 @@ async def test_worker_beats_and_stops_when_asked_on_the_bus(tmp_path: Path) -> N
         await client.flush()
         async with worker(tmp_path, WRITER, "wake", "collect", "3600") as running:
             await running.until_line("ready")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(DEADLINE):
                 while event := await beats.get():
                     if event.topic == topics.health("collect") and "mode" in event.payload:
                         break
@@ -109,7 +109,7 @@ async def test_worker_is_woken_by_the_bus_and_by_its_return(tmp_path: Path) -> N
             await broker.start()
             await running.until_line("woken True")
             async with bus_client(broker.path) as client:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(DEADLINE):
                     beats = client.subscribe(topics.health("w"))
                     await client.flush()
                     client.publish("test.hint", {})

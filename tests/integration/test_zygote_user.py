@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -59,19 +58,30 @@ def readable() -> Iterator[tuple[str, str]]:
         yield copied(place)
 
 
+DRAFTS = "*.pyc.*"
+"""What others compile just now is there by such a name first, and then no more."""
+
+
+def link(source: str, target: str) -> None:
+    """As `shutil.copy2`, and without a copy where it is one file system."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def copied(place: Path) -> tuple[str, str]:
     """Make them in a folder."""
     version = f"python{sysconfig.get_python_version()}"
     library, program = Path(sys.base_prefix, "lib", version), Path(sys.base_prefix, "bin", version)
     (place / "bin").mkdir()
-    (place / "lib" / version).mkdir(parents=True)
-    parts = [p for p in library.iterdir() if p.name not in ("test", "site-packages", "ensurepip")]
-    try:
-        subprocess.run(["cp", "-al", *parts, place / "lib" / version], check=True)
-    except subprocess.CalledProcessError:  # another file system
-        subprocess.run(["cp", "-a", *parts, place / "lib" / version], check=True)
+    left_out = shutil.ignore_patterns("test", "site-packages", "ensurepip", DRAFTS)
+    shutil.copytree(
+        library, place / "lib" / version, symlinks=True, ignore=left_out, copy_function=link
+    )
     shutil.copy(program, place / "bin" / "python3")
-    shutil.copytree(ROOT / "zygote", place / "site" / "zygote")
+    drafts = shutil.ignore_patterns(DRAFTS)
+    shutil.copytree(ROOT / "zygote", place / "site" / "zygote", ignore=drafts)
     site = Path(setproctitle.__file__).parents[1]
     for found in site.glob("*setproctitle*"):
         copy = shutil.copytree if found.is_dir() else shutil.copy

@@ -146,5 +146,6 @@ def memory(pid: int) -> bytes:
             if not rights.startswith("rw"):
                 continue
             first, last = (int(part, 16) for part in span.split("-"))
-            parts.append(os.pread(source.fileno(), last - first, first))
+            with contextlib.suppress(OSError):  # it was given back since the look at the maps
+                parts.append(os.pread(source.fileno(), last - first, first))
     return b"".join(parts)

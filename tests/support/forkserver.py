@@ -23,7 +23,7 @@ from zygote.sys import prctl
 from zygote.wire.link import Link
 from zygote.wire.messages import Kind, Packet, encode
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 """Seconds after which a wait is given up: generous, for slow machines."""
 
 

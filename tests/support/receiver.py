@@ -31,6 +31,8 @@ class Receiver:
     at_once: int = 0
     most_at_once: int = 0
     delay: float = 0.0
+    together: int = 0
+    """Nobody is answered before so many were here at once."""
 
     @property
     def url(self) -> str:
@@ -54,6 +56,8 @@ class Receiver:
             if found.get("x-decnet-signature") != sign(SECRET, content):
                 self.wrong.append("signature")
             await asyncio.sleep(self.delay)
+            while self.most_at_once < self.together:
+                await asyncio.sleep(0.01)
             answer = self.answers.pop(0) if self.answers else self.default
             if answer == "hang":
                 await asyncio.sleep(3600)

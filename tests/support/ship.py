@@ -15,6 +15,7 @@ from decnet.ship import certs
 from decnet.ship.tls import client_context
 from tests.support.bus import until
 from tests.support.decnet_env import Worker, worker
+from tests.support.ports import free_port
 
 LISTENER = "decnet.workers.listener"
 FORWARDER = "decnet.workers.forwarder"
@@ -63,8 +64,9 @@ async def port_of(running: Worker, beginning: int = 0) -> int:
 
 @contextlib.asynccontextmanager
 async def listener(state: Path, ship: Path, port: int = 0, **env: str) -> AsyncIterator[Any]:
-    """A listener: (worker, port)."""
+    """A listener: (worker, port). One of the kernel's choice somebody else might have later on."""
     state.mkdir(exist_ok=True)
+    port = port or free_port()
     log = state.parent / f"{state.name}-{LISTENER}.err"
     beginning = len(log.read_text()) if log.exists() else 0
     async with worker(

@@ -74,8 +74,8 @@ def seed(
         profile(file)
 
 
-def profile(file: Path) -> None:
-    """What the profiler would have done, as far as ttp cares."""
+def profile(file: Path, most: int | None = None) -> None:
+    """What the profiler would have done, as far as ttp cares; with the first `most` events only."""
     stamp = f"{NOW:%Y-%m-%d %H:%M:%S.%f}+00:00"
     with contextlib.closing(sqlite3.connect(file, timeout=30)) as connection, connection:
         columns = connection.execute("SELECT * FROM attackers LIMIT 0").description
@@ -92,6 +92,7 @@ def profile(file: Path) -> None:
             }
             insert_into(connection, "attackers", values, "OR IGNORE")
         last = connection.execute("SELECT max(id) FROM logs").fetchone()[0] or 0
+        last = last if most is None else min(most, last)
         connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (PROFILED, str(last)))
 
 

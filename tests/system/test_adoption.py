@@ -47,6 +47,7 @@ async def test_adoption_takes_over_leaves_limits_and_ends(ground: Group, tmp_pat
         assert all(w.adopted and w.cgroup == before[n].cgroup for n, w in after.items())
         assert all(w.limits_enforced for w in after.values())
 
+        await manager.lines("grow.out")  # it hears the signal by now
         await manager.send("grow", "SIGUSR1")  # 24 MiB against a limit of 20
         grow = await manager.until("grow", lambda worker: worker.pid is None)
         assert grow.last_end == "oom_killed"

@@ -48,7 +48,8 @@ BLOWS = (
     Blow("kill", ("zygote.floor", "two"), KILLS * 2),
     Blow("hog", (HOG,)),
 )
-PATIENCE = 120.0
+PATIENCE = 450.0
+"""For all of it; the machine is emulated, and its host may be busy."""
 
 
 async def settled(watch: Watch) -> None:

@@ -22,7 +22,7 @@ from tests.system.conftest import VmManager
 from zygote.sys.cgroupfs import Group
 
 PORT = 9999
-WATCHDOG = 20
+WATCHDOG = 40
 FLEET = f"""
 [fleet]
 name = "vm"

@@ -31,7 +31,7 @@ def base(ground: Group) -> Iterator[Group]:
     group.path.mkdir()
     yield group
     group.kill()
-    for _ in range(500):
+    for _ in range(6000):
         try:
             group.remove()
             return

@@ -219,6 +219,7 @@ async def test_limits_stop_takes_grandchildren_in_sessions_of_their_own(
 async def test_limits_charge_is_the_worker_s_own_memory_not_the_floor_s(
     fleet: VmManager,
 ) -> None:
+    (fleet.folder / "grow.out").unlink(missing_ok=True)  # what one before it said
     await fleet.spawn("grow")
     told = await fleet.lines("grow.out", 1)
     assert told[-1] == f"read {48 * MIB}", "it has touched the whole floor"

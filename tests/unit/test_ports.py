@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from decnet.cli.app import ports as decnet_ports
+from tests.support.ports import free_port
 from zygote.cli import ports
 from zygote.cli.ports import Port, faults, try_bind
 
@@ -54,9 +55,7 @@ def test_a_port_of_the_kernels_choice_is_no_fault() -> None:
     ],
 )
 def test_two_workers_on_one_port(first: str, second: str, collide: bool) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        number = sock.getsockname()[1]
+    number = free_port()
     found = faults([Port("a", first, number, "A_PORT"), Port("b", second, number, "B_PORT")])
     assert bool(found) == collide
     if collide:
@@ -65,17 +64,13 @@ def test_two_workers_on_one_port(first: str, second: str, collide: bool) -> None
 
 
 def test_udp_and_tcp_share_a_number() -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        number = sock.getsockname()[1]
+    number = free_port()
     both = [Port("a", "127.0.0.1", number, "A"), Port("b", "127.0.0.1", number, "B", udp=True)]
     assert faults(both) == []
 
 
 def test_ports_lent_to_outgoing_connections_are_told_together(no_loans: Path) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        number = sock.getsockname()[1]
+    number = free_port()
     (no_loans / "range").write_text(f"{number}\t{number + 9}\n")
     wanted = [Port("a", "127.0.0.1", number, "A"), Port("b", "127.0.0.3", number, "B")]
     (line,) = faults(wanted)

@@ -11,8 +11,8 @@ def ring(number, frame):
 
 
 signal.signal(signal.SIGALRM, ring)
-signal.setitimer(signal.ITIMER_REAL, 0.02)
 try:
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
     time.sleep(60)
 except Timeout as error:
     print(repr(error), flush=True)

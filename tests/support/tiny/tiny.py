@@ -167,13 +167,13 @@ def environment() -> None:
 def hoarder() -> None:
     """Stores 32 MB once the file NAME.more is there, which it removes; and tells which it is.
 
-    "born" in its arguments: it does so before it is ready. "heir": from its second process on it is
-    not ready before NAME.go is there. "dozer": it says that it is busy, and then idle. "slow": told
-    to end, it waits for NAME.end.
+    "born" in its arguments: it does so before it is ready. "heir": once one of it has been ready,
+    the next is not before NAME.go is there. "dozer": it says that it is busy, and then idle.
+    "slow": told to end, it waits for NAME.end.
     """
     told("ran", str(os.getpid()))
     name = os.environ["ZYGOTE_WORKER"]
-    heir = "heir" in sys.argv and Path(f"{name}.ran").read_text().count("\n") > 1
+    heir = "heir" in sys.argv and Path(f"{name}.served").exists()
     kept = bytearray(b"x") * (32 << 20) if "born" in sys.argv else b""
     if "dozer" in sys.argv:
         notify.idle(False)
@@ -182,6 +182,7 @@ def hoarder() -> None:
     if heir:
         wait_for("go")
     notify.ready()
+    told("served")
     wait_for("more")
     Path(f"{name}.more").unlink()
     kept = bytearray(b"x") * (32 << 20)
@@ -224,12 +225,12 @@ def ask(path: str, method: str) -> str:
                 "more": method == "Run"}  # fmt: skip
         socket.send_fds(line, [json.dumps(call).encode() + b"\0"], [0, 1, 2])
         answer = b""
-        while not answer.endswith(b"\0"):
+        while b"\0" not in answer:
             more = line.recv(65536)
             if not more:
                 return "hung up"
             answer += more
-    reply = json.loads(answer[:-1])
+    reply = json.loads(answer.partition(b"\0")[0])  # Run says more, perhaps in the same breath
     return str(reply["parameters"].get("code", reply["error"])) if "error" in reply else "done"
 
 
