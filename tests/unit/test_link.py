@@ -6,11 +6,12 @@ import asyncio
 import os
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from zygote.manager.link import Link, _receive
+from zygote.manager.link import Link, _receive, send_packet
 from zygote.wire.messages import FLAG_MEMFD, HEADER, MAX_INLINE, Kind, Packet, encode
 
 
@@ -67,7 +68,7 @@ async def test_link_what_does_not_fit_waits_in_order(ends: Ends) -> None:
     sent = []
     for number in range(300):
         packet = Packet(Kind.SPAWN, pid=number, body=b"x" * 8000)
-        ends.link.send(packet, lambda number=number: sent.append(number))
+        ends.link.send(packet, lambda _at, number=number: sent.append(number))
     assert 0 < len(sent) < 300, "the socket's buffer is smaller than the burst"
     ends.other.setblocking(False)
     for number in range(300):
@@ -89,6 +90,24 @@ async def test_link_a_waiting_packet_can_be_withdrawn(ends: Ends) -> None:
     assert ends.link.withdraw(packets[-1])
     assert not ends.link.withdraw(packets[-1])
     assert not ends.link.withdraw(packets[0]), "it is on its way"
+
+
+async def test_link_tells_the_moment_before_the_other_end_could_act(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under load the answer may be there before we come to look at the clock again."""
+    received: list[float] = []
+
+    def send(sock: socket.socket, packet: Packet) -> None:
+        send_packet(sock, packet)
+        received.append(time.monotonic())
+        while time.monotonic() <= received[-1]:
+            pass
+
+    monkeypatch.setattr("zygote.manager.link.send_packet", send)
+    told: list[float] = []
+    ends.link.send(Packet(Kind.SPAWN), told.append)
+    assert told[0] <= received[0]
 
 
 async def test_link_tells_that_the_other_end_is_gone(ends: Ends) -> None:

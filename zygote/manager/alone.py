@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -44,11 +45,11 @@ class Alone:
         self._spec = spec
 
     def request(
-        self, packet: Packet, sent: Callable[[], None] | None = None
+        self, packet: Packet, sent: Callable[[float], None] | None = None
     ) -> asyncio.Future[Packet]:
         """Start a process; the future has the answer at once."""
         if sent:
-            sent()
+            sent(time.monotonic())
         future: asyncio.Future[Packet] = self._starter.loop.create_future()
         try:
             pid = self._starter.start_alone(self._spec, packet.body, packet.fds)

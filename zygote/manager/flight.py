@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,9 +78,9 @@ class Flight:
     report: asyncio.Task[dict[str, Any] | None] | None = None
     child: Child | None = None
 
-    def sent(self) -> None:
-        """The request has left."""
-        self.sent_at = time.monotonic()
+    def sent(self, at: float) -> None:
+        """The request has left; `at` is a moment right before (monotonic seconds)."""
+        self.sent_at = at
         if not self.going.done():
             self.going.set_result(None)
         self.order.sent()

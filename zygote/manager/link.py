@@ -6,6 +6,7 @@ import array
 import asyncio
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -50,7 +51,7 @@ class Link:
         self._sock = sock
         self._received = received
         self._lost = lost
-        self._queue: deque[tuple[Packet, Callable[[], None] | None]] = deque()
+        self._queue: deque[tuple[Packet, Callable[[float], None] | None]] = deque()
         self._open = True
         sock.setblocking(False)
         loop.add_reader(sock, self._readable)
@@ -59,9 +60,11 @@ class Link:
         """Of the socket; -1 once it is closed."""
         return self._sock.fileno()
 
-    def send(self, packet: Packet, sent: Callable[[], None] | None = None) -> None:
+    def send(self, packet: Packet, sent: Callable[[float], None] | None = None) -> None:
         """Send a packet, at once or when there is room. Its fds must stay open until `sent`.
 
+        Args:
+            sent: told when it was handed over, in monotonic seconds.
         Raises:
             BrokenPipeError: the link is closed.
         """
@@ -91,6 +94,8 @@ class Link:
     def _flush(self) -> None:
         while self._queue and self._open:
             packet, sent = self._queue[0]
+            # Before: under load the other end may have done it all by the time that we come to run.
+            at = time.monotonic()
             try:
                 send_packet(self._sock, packet)
             except (BlockingIOError, InterruptedError):
@@ -101,7 +106,7 @@ class Link:
                 return
             self._queue.popleft()
             if sent:
-                sent()
+                sent(at)
         if self._open:
             self._loop.remove_writer(self._sock)
 

@@ -59,7 +59,7 @@ class Mold:
         return replace(spec, preload=(), warm=(), bake=stages, parent=f"worker {self.name}")
 
     def request(
-        self, packet: Packet, sent: Callable[[], None] | None = None
+        self, packet: Packet, sent: Callable[[float], None] | None = None
     ) -> asyncio.Future[Packet]:
         """Send a Branch; the future has the answer, or LinkLostError. Its fds stay open."""
         future = self._requests.open(packet)

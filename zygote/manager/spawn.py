@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -172,7 +173,7 @@ class Spawner:
         order = flight.order
         flight.child = child = blank.child
         self._children.hand_over(child, order.kind, order.name, order.leaf, session=order.session)
-        flight.sent()
+        flight.sent(time.monotonic())
         try:
             blank.send(packet)
         except OSError:

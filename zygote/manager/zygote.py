@@ -170,7 +170,7 @@ class Zygote:
         return self.baked.result()
 
     def request(
-        self, packet: Packet, sent: Callable[[], None] | None = None
+        self, packet: Packet, sent: Callable[[float], None] | None = None
     ) -> asyncio.Future[Packet]:
         """Send a Spawn; the future has the answer, or LinkLostError. Pass fds that stay open."""
         future = self._requests.open(packet)
