@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forkserver import DEADLINE, MiniManager
+from tests.support.forkserver import DEADLINE, BakeFailedError, MiniManager
 from zygote.wire.messages import HEADER, Kind, Packet, encode
 
 ID = b"sixteen bytes id"
@@ -113,6 +113,44 @@ def test_link_survives_a_peer_that_does_not_read(manager: MiniManager) -> None:
     for _ in range(sent):
         assert refused(manager)["step"] == "request"
     serves(manager)
+
+
+FULL = Path("/dev/full")
+"""A log on a full disk."""
+
+
+def test_link_goes_on_where_what_it_has_to_tell_finds_no_room() -> None:
+    """Of the zygote itself, and of a blank."""
+    manager = MiniManager(FULL)
+    try:
+        manager.bake()
+        send(manager, b"x")
+        send(manager, encode(Packet(Kind.BAKED, ID)))
+        send(manager, WHOLE[:-1])
+        assert refused(manager)["step"] == "request"
+        serves(manager)
+        (blank,) = manager.blanks(1)
+        blank.sock.send(encode(Packet(Kind.BAKED, ID)))
+        assert os.waitstatus_to_exitcode(os.waitpid(blank.pid, 0)[1]) == 70
+        manager.waiting.clear()
+        blank.sock.close()
+        serves(manager)
+        assert manager.hang_up() == 0
+    finally:
+        manager.close()
+
+
+def test_link_bake_that_is_refused_ends_where_its_reason_finds_no_room(tmp_path: Path) -> None:
+    """By no way that would wait for the threads that it is refused for."""
+    text = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\n"
+    (tmp_path / "threads.py").write_text(text)
+    manager = MiniManager(FULL, cwd=tmp_path)
+    try:
+        with pytest.raises(BakeFailedError, match="thread"):
+            manager.bake(preload=("threads",))
+        assert manager.process.wait(DEADLINE) == 1
+    finally:
+        manager.close()
 
 
 def keeps_nothing_open(manager: MiniManager) -> None:

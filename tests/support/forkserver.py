@@ -235,7 +235,9 @@ class MiniManager:
         """The next packet of the zygote."""
         request = self.link.wait()
         if request is None:
-            raise EOFError(f"the zygote hung up; its log:\n{self.log.read_text()}")
+            with self.log.open("rb") as log:
+                said = log.read(1 << 16).decode(errors="replace")
+            raise EOFError(f"the zygote hung up; its log:\n{said}")
         data, fds = self.link.read_body(request)
         head = request.head
         return Packet(head.kind, head.spawn_id, head.pid, head.flags, data, fds)

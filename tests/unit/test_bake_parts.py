@@ -125,13 +125,13 @@ def test_selftest_refuses_free_threaded_builds_with_a_reason(
 
 
 def test_pipeline_counts_a_fault_of_an_optional_stage_as_skipped(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     report = pipeline.run(bake(), (Stage("one", fail, optional=True), Stage("two", done)))
     why = "LookupError: lost (see the zygote's log)"
     assert report["skipped"] == [{"name": "one", "why": why}]
     assert [stage["name"] for stage in report["stages"]] == ["two"]
-    assert "in fail" in capsys.readouterr().err
+    assert "in fail" in capfd.readouterr().err
 
 
 def test_pipeline_stops_at_a_fault_of_a_stage_that_must_be() -> None:

@@ -47,6 +47,7 @@ from zygote.bake import (
 )
 from zygote.bake.stage import Bake, Skipped, Stage
 from zygote.errors import ZygoteError
+from zygote.sys.stderr import say
 
 STAGES = (
     Stage("audit", audit.run),
@@ -107,7 +108,7 @@ def run(bake: Bake, stages: tuple[Stage, ...]) -> dict[str, Any]:
         except Exception as error:
             if not stage.optional:
                 raise
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip())
             text = f"{type(error).__name__}: {error}".rstrip(": ")
             skipped.append({"name": stage.name, "why": f"{text} (see the zygote's log)"})
             continue

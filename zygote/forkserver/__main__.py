@@ -32,6 +32,7 @@ from zygote.forkserver.loop import Order, serve
 from zygote.forkserver.options import parse
 from zygote.forkserver.paths import Path, choose
 from zygote.sys import fds, malloc, prctl
+from zygote.sys.stderr import say
 from zygote.wire.link import Link
 from zygote.wire.messages import Kind, Packet
 
@@ -56,7 +57,7 @@ def main() -> tuple[Order | None, Path | None]:
     try:
         link = Link.from_fd(options.link)
     except OSError as error:
-        print(f"zygote: --link {options.link}: {error}", file=sys.stderr)
+        say(f"zygote: --link {options.link}: {error}")
         sys.exit(Exit.USAGE)
     _settle(options.name)
     malloc.limit_arenas(1)
@@ -189,8 +190,7 @@ def _bake(
         _leave(Exit.FAILED)
     except Exception as error:
         # Before the manager is told, which may look into the log at once.
-        with contextlib.suppress(OSError):  # its disk is full
-            traceback.print_exc()
+        say(traceback.format_exc().rstrip())
         _tell_failed(link, _fault(error))
         _leave(Exit.FAILED)
     report |= {
@@ -248,7 +248,7 @@ def _tell_baked(link: Link, report: dict[str, Any], began: int, inherited: froze
     try:
         passed = (prints.take(began, inherited),)
     except OSError as error:
-        print(f"zygote: no fingerprints of its files: {error}", file=sys.stderr, flush=True)
+        say(f"zygote: no fingerprints of its files: {error}")
     link.send(Packet(Kind.BAKED, body=json.dumps(report).encode(), fds=passed))
     fds.close(passed)
 
@@ -258,13 +258,14 @@ def _tell_failed(link: Link, error: ZygoteError) -> None:
     findings = [finding.as_dict() for finding in getattr(error, "findings", [])]
     body = {**error.as_dict(), "traceback": text, "findings": findings}
     link.send(Packet(Kind.BAKE_FAILED, body=json.dumps(body).encode()))
-    print(text or f"zygote: {error}", file=sys.stderr, flush=True)
+    say(text or f"zygote: {error}")
 
 
 def _leave(status: int) -> NoReturn:
     """End without finalisation: threads of a refused floor must not hold us up."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # its disk is full; or the floor has closed it
+            stream.flush()
     os._exit(status)
 
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from zygote.forkserver.paths import Path
 from zygote.sys import parking
 from zygote.sys.clone3 import Batch
+from zygote.sys.stderr import say
 from zygote.wire.link import BadPacketError, Link, Request
 from zygote.wire.messages import Kind
 
@@ -59,5 +60,5 @@ def park(link: Link, path: Path, asked: Request) -> Batch | Request:
 
 
 def _end(why: str) -> NoReturn:
-    print(f"zygote: a blank: {why}", file=sys.stderr, flush=True)
+    say(f"zygote: a blank: {why}")
     os._exit(_FAULT)

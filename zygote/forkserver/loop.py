@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
 from typing import NamedTuple
 
 from zygote.forkserver.blank import park
 from zygote.forkserver.paths import Path, clone_hint
 from zygote.sys import fds as descriptors
 from zygote.sys.clone3 import Batch
+from zygote.sys.stderr import say
 from zygote.wire.link import BadPacketError, Link, Request
 from zygote.wire.messages import FLAG_CGROUP, Head, Kind, Packet
 
@@ -112,7 +112,7 @@ def _refuse(link: Link, head: Head | None, number: int, text: str) -> None:
     """Answer a spawn that cannot be read, so that nobody waits for it; tell of anything else."""
     if head is not None and head.kind in _MAKES_PROCESS:
         _answer_failed(link, head, "request", number, text)
-    print(f"zygote: {text}", file=sys.stderr, flush=True)
+    say(f"zygote: {text}")
 
 
 def _send(link: Link, packet: Packet) -> bool:

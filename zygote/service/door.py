@@ -15,7 +15,6 @@ import os
 import re
 import socket
 import struct
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from zygote.errors import ZygoteError
 from zygote.fleet.model import Fleet, WorkerSpec, ZygoteSpec, instantiate
 from zygote.manager import walls
 from zygote.service import context
+from zygote.sys.stderr import say
 from zygote.wire.messages import FLAG_CGROUP, HEADER, MAX_FDS, Kind, Packet, decode, encode
 
 CALL_MAX = 1 << 20
@@ -83,7 +83,7 @@ class Door:
                 notify.ready(f"baked: {parts.get('modules', 0)} modules")
                 return
             elif packet.kind is Kind.BAKE_FAILED:
-                print(f"zygote: {ZygoteError.from_dict(parts)}", file=sys.stderr, flush=True)
+                say(f"zygote: {ZygoteError.from_dict(parts)}")
                 os._exit(1)
 
     def _answer(self, caller: socket.socket) -> None:
