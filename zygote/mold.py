@@ -91,8 +91,14 @@ class _Offer:
         self._try()
 
     def _try(self) -> None:
-        quiet = self._quiet()
-        if not quiet and self._loop.time() < self._deadline:
+        busy = ""
+        try:
+            if not self._quiet():
+                busy = f"not quiet for {_PATIENCE:g} s"
+        except Exception as error:  # somebody waits for an answer
+            busy = f"its quiet function raised {type(error).__name__}: {error}".rstrip(": ")
+            self._deadline = 0.0
+        if busy and self._loop.time() < self._deadline:
             self._loop.call_later(_AGAIN, self._try)
-        elif self._own.answer(self._forget, "" if quiet else f"not quiet for {_PATIENCE:g} s"):
+        elif self._own.answer(self._forget, busy):
             self.wait()

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from zygote.sys import fds as descriptors
+from zygote.sys.stderr import say
 from zygote.wire.link import BadPacketError, Link, Request
 from zygote.wire.messages import Kind, Packet
 
@@ -74,7 +75,7 @@ def answer(forget: Callable[[], object], busy: str = "") -> bool:
     try:
         request = _link.wait()
     except BadPacketError as error:
-        print(f"zygote: a request for a mold: {error}", file=sys.stderr, flush=True)
+        say(f"zygote: a request for a mold: {error}")
         if error.head is not None and error.head.kind is Kind.BRANCH:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 _refuse(_link, error.head.spawn_id, error.errno, str(error))
@@ -88,6 +89,9 @@ def answer(forget: Callable[[], object], busy: str = "") -> bool:
             _clone(_link, _past, request, forget, busy or _why_not())
     except (BrokenPipeError, ConnectionResetError):
         pass  # nobody waits for the answer; a clone finds its own link closed
+    except Exception as error:  # unanswered, the manager would wait until its patience ends
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            _refuse(_link, request.head.spawn_id, _number(error), f"it cannot be cloned: {error}")
     finally:
         descriptors.close(request.fds)
     return True
@@ -100,15 +104,16 @@ def _clone(
     if refusal:
         _refuse(link, spawn_id, errno.EBUSY, refusal)
         return
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-    zygote: Any = sys.modules["zygote.forkserver.__main__"]
     try:
-        pid, pidfd = zygote.spawn_path().spawn(-1)
-    except OSError as error:
-        _refuse(link, spawn_id, error.errno or errno.EAGAIN, f"it cannot be cloned: {error}")
+        # What is not written yet would be in the clone's buffers, too.
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not getattr(stream, "closed", False):
+                stream.flush()
+    except Exception as error:  # a full disk, or whatever the program has put in their place
+        _refuse(link, spawn_id, _number(error), f"its output cannot be written: {error}")
         return
+    zygote: Any = sys.modules["zygote.forkserver.__main__"]
+    pid, pidfd = zygote.spawn_path().spawn(-1)
     if pid == 0:
         becoming: Any = sys.modules["zygote.forkserver.mold"]
         becoming.become(request.fds, past, forget)
@@ -122,6 +127,10 @@ def _clone(
 def _refuse(link: Link, spawn_id: bytes, number: int, why: str) -> None:
     body = {"step": "mold", "errno": number, "detail": why, "hint": ""}
     link.send(Packet(Kind.SPAWN_FAILED, spawn_id, body=json.dumps(body).encode()))
+
+
+def _number(error: Exception) -> int:
+    return getattr(error, "errno", None) or errno.EIO
 
 
 def _why_not() -> str:
