@@ -116,9 +116,9 @@ class App:
         else:
             works, results = await self._begin()
         self._loop.add_signal_handler(signal.SIGHUP, self._hup)
-        self._background.spawn(works.logs.rotate_loop(works.bounds), endless=True)
-        self._background.spawn(works.keep_budgets(), endless=True)
-        self._background.spawn(beat(works.summary), endless=True)
+        self._background.keep(lambda: works.logs.rotate_loop(works.bounds))
+        self._background.keep(works.keep_budgets)
+        self._background.keep(lambda: beat(works.summary))
         # What lives now lives as long as the manager: the collector need not walk it again.
         gc.collect()
         gc.freeze()

@@ -127,14 +127,15 @@ class LogFiles:
                 await self._rotate(bound, live)
         except FileNotFoundError:
             return False
-        except OSError as error:
+        except Exception as error:  # a fault of ours, too, must not keep the others from it
             if bound.name not in self._failed:
                 self._failed.add(bound.name)
+                why = (isinstance(error, OSError) and error.strerror) or repr(error)
                 self._events.emit(
                     "log-rotation-failed",
                     bound.name,
-                    detail=f"{self.path(bound.name)}: {error.strerror}; it keeps growing, tried "
-                    "again each second",
+                    detail=f"{self.path(bound.name)}: {why}; it keeps growing, tried again each "
+                    "second",
                 )
             return False
         finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 from zygote.errors import ZygoteError
 from zygote.fleet.model import ZygoteSpec
+from zygote.manager.background import Once, lasting
 from zygote.manager.children import Child
 from zygote.manager.faults import HINTS
 from zygote.manager.freshness import Change
@@ -57,10 +58,12 @@ class Slot:
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
         self._retired: list[Zygote] = []
+        self._tell_fault = Once(self._broken)
 
     def keep(self) -> None:
         """From now on there is always a zygote, or one in the making."""
-        self._task = self._shop.loop.create_task(self._keep(), name=f"zygote {self.spec.name}")
+        work = lasting(self._keep, self._tell_fault)
+        self._task = self._shop.loop.create_task(work, name=f"zygote {self.spec.name}")
 
     async def bake(self) -> None:
         """Bake the next generation.
@@ -216,8 +219,7 @@ class Slot:
             except ZygoteError:
                 continue
             except Exception as error:  # a fault of ours: this zygote pays, and is tried again
-                text = "".join(traceback.format_exception(error)).strip()
-                self._shop.tell("internal-error", self.spec.name, None, text)
+                self._tell_fault(error)
                 self.error = ZygoteError(
                     f"cannot bake zygote '{self.spec.name}': internal error: {error!r}",
                     code="internal", hint="please report it, with the manager's output",
@@ -276,6 +278,10 @@ class Slot:
             self._shop.tell("zygote-ended", self.spec.name, child.pid, detail)
 
         child.ended.add_done_callback(ended)
+
+    def _broken(self, error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error)).strip()
+        self._shop.tell("internal-error", self.spec.name, None, text)
 
     def _change(self) -> None:
         self._changed.set()
