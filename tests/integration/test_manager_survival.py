@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.managers import Manager, alive, kill_hard, managers, worker
+from tests.support.managers import HEAD, Manager, alive, kill_hard, managers, worker
 from zygote.sys import pidfd
 
 Make = Callable[..., Manager]
@@ -200,17 +201,48 @@ async def test_second_manager_on_the_same_folder_is_refused(make: Make) -> None:
     assert (await manager.worker("web")).ready
 
 
-async def test_adoption_survives_a_broken_state_file(make: Make) -> None:
-    manager = await make(worker("web", "sleeper") + worker("bus", "sleeper")).start()
-    bus = await manager.until("bus", lambda w: w.ready)
-    web = await manager.until("web", lambda w: w.ready)
+async def test_adoption_that_fails_ends_the_process_before_another_is_started(make: Make) -> None:
+    """Records that nobody can read; of one that the file knows no more; of a stranger."""
+    broken = ("spec", "format", "cut")
+    fleet = "".join(worker(name, "sleeper") for name in ("bus", *broken))
+    manager = await make(fleet + worker("gone", "sleeper") + worker("other", "sleeper")).start()
+    before = {}
+    for name in ("bus", *broken, "gone", "other"):
+        before[name] = (await manager.until(name, lambda w: w.ready)).pid
     await manager.kill()
-    record = manager.run / "state/web.json"
-    record.write_text(json.dumps({**json.loads(record.read_text()), "spec": {"bad": 1}}))
-    await manager.start()
-    assert (await manager.worker("bus")).pid == bus.pid
-    assert any(e.event == "adoption-failed" for e in await manager.events())
-    kill_hard(web.pid)  # nobody knows it any more
+    kill_hard(before["other"])
+    spoil(manager, "format", format=99)
+    for name in ("spec", "gone", "other"):
+        spoil(manager, name, spec={})
+    cut = manager.run / "state/cut.json"
+    cut.write_text(cut.read_text()[:200])
+    stranger = await asyncio.create_subprocess_exec("/bin/sleep", "600")
+    (manager.run / "state/other.pid").write_text(f"{stranger.pid} 1 {'0' * 32}\n")
+    manager.file.write_text(HEAD + fleet)
+    try:
+        await manager.start()
+        assert (await manager.worker("bus")).pid == before["bus"]
+        for name in broken:
+            await manager.until(name, lambda w, old=before[name]: w.ready and w.pid != old)
+            assert not alive(before[name])
+            told = [e.event for e in await manager.events() if e.subject == name]
+            assert told[:4] == ["adoption-failed", "stopping", "ended", "starting"]
+        await manager.eventually(_gone(before["gone"]), bool)
+
+        async def names() -> list[str]:
+            return [w.name for w in await manager.workers()]
+
+        assert await manager.eventually(names, lambda found: "gone" not in found)
+        assert stranger.returncode is None, "it has the number of one that was ours, and is not"
+    finally:
+        stranger.kill()
+        await stranger.wait()
+
+
+def spoil(manager: Manager, name: str, **wrong: object) -> None:
+    """Change a worker's state file."""
+    file = manager.run / f"state/{name}.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **wrong}))
 
 
 def _gone(*pids: int) -> Callable[[], object]:

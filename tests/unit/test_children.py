@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,30 @@ async def test_number_of_a_reaped_child_is_not_killed(monkeypatch: pytest.Monkey
     ended.set_result(End("exited"))
     children.kill(child)
     assert killed == [4_000_000], "it may be another's by now"
+
+
+async def test_adopted_process_that_another_has_reaped_is_not_killed_by_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda leader, number: killed.append(leader))
+    process = subprocess.Popen(  # noqa: ASYNC220
+        ["/bin/sleep", "600"], start_new_session=True
+    )
+    ended = asyncio.get_running_loop().create_future()
+    pidfd = os.pidfd_open(process.pid)
+    child = Child(process.pid, pidfd, "worker", "web", ended, session=False, ours=False)
+    try:
+        children = Children()
+        children.kill(child)
+        assert killed == [process.pid]
+        assert process.wait(20) == -signal.SIGKILL
+        children.kill(child)
+        assert killed == [process.pid], "it may be another's by now"
+    finally:
+        process.kill()
+        process.wait()
+        os.close(pidfd)
 
 
 async def test_program_that_cannot_be_watched_is_not_left_behind(

@@ -13,6 +13,7 @@ a thousand at once would otherwise cost a million reads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -64,12 +65,16 @@ class Children:
         self._watch = watch
 
     def add(self, child: Child) -> Child:
-        """File a process and have it watched."""
+        """File a process and have it watched.
+
+        Raises:
+            OSError: it cannot be watched; it is not filed, and its pidfd is still the caller's.
+        """
+        self._watch(child)
         self._by_pid[child.pid] = child
         if child.leaf:
             self._by_leaf[child.leaf.path] = child
             child.oom_kills = child.leaf.oom_kills()
-        self._watch(child)
         return child
 
     def start(self, program: Program, kind: str, name: str, leaf: Leaf | None = None) -> Child:
@@ -152,6 +157,11 @@ class Children:
             return
         if child.ended.done():
             return  # it was reaped: its number may be another's by now
+        if not child.ours:
+            # Somebody else reaps it, and we hear of it later: by its pidfd we reach it or nobody.
+            with contextlib.suppress(PermissionError):
+                if not self.signal(child, signal.SIGKILL):
+                    return
         _kill_group(child.pid)
         if child.session:
             if not self._sought:

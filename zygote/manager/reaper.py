@@ -51,8 +51,8 @@ class Reaper:
 
     def watch(self, child: Child) -> None:
         """From now on its end is noticed."""
-        self._watched.add(child)
         self._loop.add_reader(child.pidfd, self._readable, child)
+        self._watched.add(child)
 
     def close(self) -> None:
         """Watch nothing any more."""

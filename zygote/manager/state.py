@@ -48,6 +48,17 @@ class Found:
     started_at: float = 0.0
 
 
+def check_format(record: dict[str, Any]) -> None:
+    """Whether we can read a record.
+
+    Raises:
+        ValueError: another version of the manager wrote it, or it is broken.
+    """
+    if (number := record.get("format")) != FORMAT:
+        what = "broken" if number is None else f"of format {number}, and this manager's is {FORMAT}"
+        raise ValueError(f"its state file is {what}")
+
+
 class StateFiles:
     """The folder of state files.
 
@@ -113,16 +124,26 @@ class StateFiles:
         self._write_over(name, _BLANK)
 
     def read_all(self) -> list[Found]:
-        """Every worker on record, with a pidfd where its process lives."""
+        """Every worker on record, with a pidfd where its process lives.
+
+        One whose record is broken, or of another format, is among them only if its process lives;
+        `check_format` tells.
+        """
         found = []
         for path in sorted(self._folder.glob("*.json")):
+            text = b""
             try:
-                record = json.loads(path.read_bytes())
+                text = path.read_bytes()
+                record = json.loads(text)
             except (OSError, ValueError) as error:
                 self._tell(f"{path}: {error}")
-                continue
-            if isinstance(record, dict) and record.get("format") == FORMAT:
-                found.append(self._find(path.stem, record))
+                record = None
+            if not isinstance(record, dict):
+                # Pid and start time say which process it was if they are of this boot.
+                record = {"boot_id": self.boot_id} if self.boot_id.encode() in text else {}
+            each = self._find(path.stem, record)
+            if record.get("format") == FORMAT or each.pidfd >= 0:
+                found.append(each)
         return found
 
     def read_generations(self) -> dict[str, int]:

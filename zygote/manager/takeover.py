@@ -39,6 +39,17 @@ def adopt_retiring(worker: Worker, retiring: Retiring) -> None:
     worker.fenced(worker.succession.end_retiring)
 
 
+def displace(worker: Worker, child: Child, started_at: float, *, again: bool) -> None:
+    """Its process lives, and is to end, because nothing else is known of it.
+
+    Args:
+        again: another is to be started after it.
+    """
+    worker.child, worker.leaf = child, child.leaf
+    worker.follow(child)
+    worker.fenced(lambda: worker.do(worker.unit.displace(child.pid, started_at, again=again)))
+
+
 def lost(worker: Worker, parts: Parts, record: dict[str, Any]) -> None:
     """Its process is gone without a trace."""
     parts.state.forget_pid(worker.name)

@@ -223,6 +223,18 @@ class Unit:
             self.deadline = now + self.spec.start_timeout
         self.told.append(("adopted", f"age={age:.0f}s state={self.state}"))
 
+    def displace(self, pid: int, started_at: float, *, again: bool) -> Do:
+        """One that an earlier manager started is ours, but cannot be taken over: it is to end.
+
+        Args:
+            again: another is to be started after it.
+        """
+        self.pid, self.started_at = pid, started_at
+        self.wanted = self._again = again
+        self._move(State.STOPPING, "it cannot be taken over")
+        self.deadline = self.clock.monotonic() + self.spec.stop_grace
+        return Do.STOP
+
     def lost(self, restarts: int) -> Do:
         """A process that an earlier manager started is gone, and nobody knows how it ended."""
         self.wanted, self.restarts = True, restarts
