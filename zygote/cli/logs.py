@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -47,15 +47,16 @@ def logs(
     """
     folder = _log_dir()
     if prefix := journal.prefix_of(folder):
-        there = journal.names(prefix)
-        wanted = _matching(there, names, "the journal") if names else filter(_is_worker, there)
-        return journal.show([prefix + name for name in wanted], n, follow=follow)
+        return _from_journal(prefix, names, n, follow=follow)
     chosen = select(folder, names)
     tell = printer(chosen if len(chosen) > 1 or (follow and not names) else None)
     if not follow:
         for name, path in chosen.items():
-            for line in _tail(path, n):
+            lines = _tail(path, n)
+            for line in lines:
                 tell(name, line)
+            if names and n > 0 and not lines:
+                _say_nothing_yet(name)
         return 0
     try:
         _follow(folder, names, chosen, n, tell)
@@ -74,18 +75,42 @@ def select(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     wanted = list(names)
     if not wanted:
         return {name: path for name, path in there.items() if _is_worker(name)}
-    return {name: there[name] for name in _matching(there, wanted, str(folder))}
+    chosen, silent = _matching(there, wanted, str(folder))
+    return {name: there.get(name, folder / f"{name}{_SUFFIX}") for name in [*chosen, *silent]}
 
 
-def _matching(there: Iterable[str], wanted: Iterable[str], where: str) -> list[str]:
-    """Which of the logs that are there are meant."""
+def _from_journal(prefix: str, names: Sequence[str], lines: int, *, follow: bool) -> int:
+    there = journal.names(prefix)
+    if names:
+        chosen, silent = _matching(there, names, "the journal")
+    else:
+        chosen = list(filter(_is_worker, there))
+        silent = [name for name in _known() if _is_worker(name) and name not in chosen]
+    if names or not chosen:
+        for name in silent:
+            _say_nothing_yet(name)
+    wanted = [*chosen, *silent] if follow else chosen
+    # Of nobody is, to journalctl, of everybody.
+    return journal.show([prefix + name for name in wanted], lines, follow=follow) if wanted else 0
+
+
+def _matching(
+    there: Iterable[str], wanted: Iterable[str], where: str
+) -> tuple[list[str], list[str]]:
+    """Which of the logs that are there are meant, and who else is: one that has none yet.
+
+    Raises:
+        ZygoteError: code no-such-worker; a name is neither's.
+    """
     there = list(there)
+    known: list[str] | None = None
     chosen: list[str] = []
+    silent: list[str] = []
     for name in wanted:
-        pattern = f"{name}*" if name.endswith("@") else name
-        hits = [each for each in there if fnmatch.fnmatchcase(each, pattern)]
-        if "*" in pattern:  # a glob of workers means no zygote
-            hits = [each for each in hits if _is_worker(each) or pattern.startswith(_ZYGOTE)]
+        hits, others = _hits(name, there), chosen
+        if not hits:
+            known = _known() if known is None else known
+            hits, others = _hits(name, known), silent
         if not hits:
             raise ZygoteError(
                 f"no log of '{name}' in {where}",
@@ -93,8 +118,28 @@ def _matching(there: Iterable[str], wanted: Iterable[str], where: str) -> list[s
                 hint=f"there are: {', '.join(there) or 'none; has the fleet run yet?'}",
                 exit_code=Exit.NO_SUCH_WORKER,
             )
-        chosen += [each for each in hits if each not in chosen]
-    return chosen
+        others += [each for each in hits if each not in others]
+    return chosen, silent
+
+
+def _hits(name: str, names: Iterable[str]) -> list[str]:
+    """Those that a name, a template or a glob means."""
+    pattern = f"{name}*" if name.endswith("@") else name
+    hits = [each for each in names if fnmatch.fnmatchcase(each, pattern)]
+    if "*" in pattern:  # a glob of workers means no zygote
+        hits = [each for each in hits if _is_worker(each) or pattern.startswith(_ZYGOTE)]
+    return hits
+
+
+def _known() -> list[str]:
+    """Workers and zygotes of the running manager, or else of the fleet file."""
+    from zygote.cli.names import known_logs  # asks the manager, which most calls need not
+
+    return [name for name in known_logs() if name != "manager"]
+
+
+def _say_nothing_yet(name: str) -> None:
+    sys.stderr.write(f"{current.program}: '{name}' has written nothing yet\n")
 
 
 def found(folder: Path) -> dict[str, Path]:
