@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ class Closed:
     def close(self) -> None: ...
 
 
+class Sender(Closed):
+    """The transport of one that sends at once."""
+
+    def send_message(self, data: bytes, fds: list[int] | None = None) -> asyncio.Future[None]:
+        sent = asyncio.get_running_loop().create_future()
+        sent.set_result(None)
+        return sent
+
+
 async def lost(kind: type[VarlinkClientProtocol]) -> VarlinkClientProtocol:
     protocol = kind()
     protocol._transport = Closed()  # type: ignore[assignment]
@@ -38,6 +48,30 @@ async def test_the_library_still_needs_us_for_that() -> None:
     protocol = await lost(VarlinkClientProtocol)
     with pytest.raises(IndexError):
         protocol.request_received(REPLY, None)
+
+
+@pytest.mark.parametrize("kind", [Protocol, VarlinkClientProtocol])
+async def test_a_stream_given_up_while_replies_come_troubles_nobody(
+    kind: type[VarlinkClientProtocol],
+) -> None:
+    """The library, without us, leaves an exception that nobody retrieves."""
+    troubles: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+    protocol = kind()
+    protocol._transport = Sender()  # type: ignore[assignment]
+    stream = protocol.make_proxy(ManagerInterface).Events(follow=True, last=9)
+    task = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    protocol.request_received(REPLY, None)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    protocol.connection_lost(None)
+    del protocol, stream, task
+    for _ in range(3):  # the loop finalises generators in a turn of its own
+        gc.collect()
+        await asyncio.sleep(0)
+    assert bool(troubles) is (kind is VarlinkClientProtocol)
 
 
 @pytest.mark.parametrize("ours", [True, False])

@@ -59,6 +59,20 @@ class Protocol(VarlinkClientProtocol):
         if self._pending:
             super().request_received(obj, fds)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all who wait, and see to it that nothing is printed where nobody does.
+
+        One who stopped following events while some were under way leaves the next one open. The
+        library fails it, and asyncio would print "Future exception was never retrieved".
+        """
+        open_calls = list(self._pending)
+        super().connection_lost(exc)
+        for call in open_calls:
+            replies: Any = getattr(call, "replies", (call,))
+            for reply in replies:
+                if reply.future.done() and not reply.future.cancelled():
+                    reply.future.exception()
+
 
 class Client:
     """One connection to a manager. Calls on it are answered one after the other.
