@@ -66,12 +66,6 @@ def say(line: str) -> None:
     print(f"fleet.py: {line}", file=sys.stderr, flush=True)
 
 
-def available_kib() -> int:
-    """MemAvailable of the machine."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-
-
 def decoys() -> list[str]:
     """The decoys that the fleet file starts."""
     lines = FLEET.read_text().splitlines()
@@ -186,7 +180,7 @@ def sums(pids: dict[str, int], before_kib: int) -> dict[str, Any]:
     return {
         "pss_mb": round(sum(r.pss_kib for r in live.values()) * MB, 1),
         "pagetables_mb": round(sum(r.pagetables_kib for r in live.values()) * MB, 1),
-        "memavailable_mb": round((before_kib - available_kib()) * MB, 1),
+        "memavailable_mb": round((before_kib - procfs.read_meminfo_kib("MemAvailable")) * MB, 1),
         "processes": len(live),
         "workers_mb": round(
             sum(r.pss_kib + r.pagetables_kib for n, r in live.items() if "decoy" not in n) * MB, 1
@@ -215,7 +209,7 @@ async def measure(mode: str, given: argparse.Namespace, folder: Path) -> dict[st
     """One mode: start, look, load, look, stop."""
     settings = Settings.from_env()
     prepare()
-    before = available_kib()
+    before = procfs.read_meminfo_kib("MemAvailable")
     began = time.monotonic()
     if mode in BAKES:
         way = under_manager(baked_by(mode), folder)

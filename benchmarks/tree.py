@@ -36,7 +36,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.fleet import MB, Pids, as_processes, available_kib, sums, under_manager
+from benchmarks.fleet import MB, Pids, as_processes, sums, under_manager
 from benchmarks.support import options
 from benchmarks.support.about import about
 from decnet.run.__main__ import FLEET, arguments, surroundings
@@ -111,7 +111,7 @@ def _change(parts: dict[str, str], head: str, old: str, new: str) -> None:
 async def measure(mode: str, folder: Path) -> dict[str, Any]:
     """One mode: start, wait until it is quiet, look, stop."""
     prepare()
-    before = available_kib()
+    before = procfs.read_meminfo_kib("MemAvailable")
     began = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         pids, _ = await stack.enter_async_context(under_manager(fleet_file(mode), folder))

@@ -8,6 +8,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from zygote.sys.procfs import read_meminfo_kib
+
 
 def about() -> dict[str, Any]:
     """Date, machine, kernel, Python. Memory in MB of 10^6 bytes."""
@@ -28,5 +30,4 @@ def _processor() -> str:
 
 
 def _memory_mb() -> int:
-    first = Path("/proc/meminfo").read_text().splitlines()[0]
-    return round(int(first.split()[1]) * 1024 / 1e6)
+    return round(read_meminfo_kib("MemTotal") * 1024 / 1e6)

@@ -18,10 +18,7 @@ IDLE_SECONDS = 20.0
 
 def meminfo(name: str) -> float:
     """A line of /proc/meminfo, in MB of 10^6 bytes."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise LookupError(name)
+    return procfs.read_meminfo_kib(name) * 1024 / 1e6
 
 
 def steady(name: str) -> float:

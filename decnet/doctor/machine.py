@@ -23,6 +23,7 @@ from decnet.doctor.finding import ALL, Finding, missing, note, ok
 from decnet.settings import Settings
 from zygote.errors import ZygoteError
 from zygote.fleet import where
+from zygote.sys.procfs import read_meminfo_kib
 
 FLOOR_MB, FREE_DISK_MB, DESCRIPTORS = 400, 500, 1024
 _LANDLOCK_CREATE_RULESET = 444
@@ -139,7 +140,7 @@ async def _revision(url: str) -> str | None:
 
 def room() -> Iterator[Finding]:
     """Memory, descriptors, the clock."""
-    available = _meminfo("MemAvailable") // 1000
+    available = read_meminfo_kib("MemAvailable") // 1000
     if available < FLOOR_MB:
         yield note(ALL, f"{available} MB of memory are available",
                    f"the fleet needs about {FLOOR_MB} MB")  # fmt: skip
@@ -190,11 +191,3 @@ def walls() -> Iterator[Finding]:
         yield ok(ALL, f"walls: Landlock {version}, seccomp")
     if os.geteuid() == 0 and not os.environ.get("DECNET_USER"):
         yield note(ALL, "every worker runs as root", "DECNET_USER=NAME, a user that owns nothing")
-
-
-def _meminfo(name: str) -> int:
-    """KiB; 0 where the kernel does not tell."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1])
-    return 0

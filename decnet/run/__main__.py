@@ -29,6 +29,7 @@ from decnet.settings import Settings
 from decnet.workers import WORKERS
 from zygote.errors import Exit, ZygoteError
 from zygote.fleet import where
+from zygote.sys.procfs import read_meminfo_kib
 
 FLEET = Path(__file__).resolve().parent.parent / "fleet.toml"
 REFRESH_SECONDS = 2.0
@@ -208,14 +209,7 @@ async def start_cold(manager: Manager, file: Path) -> asyncio.subprocess.Process
 
 def has_room(count: int) -> bool:
     """Whether so many cold processes fit beside what runs: on a small machine they do not."""
-    available = int(
-        next(
-            line.split()[1]
-            for line in Path("/proc/meminfo").read_text().splitlines()
-            if line.startswith("MemAvailable:")
-        )
-    )
-    return available > 2 * count * COLD_KIB
+    return read_meminfo_kib("MemAvailable") > 2 * count * COLD_KIB
 
 
 def arguments(worker: str) -> str:

@@ -55,6 +55,12 @@ def test_memory_agrees_with_psutil(idle: psutil.Process) -> None:
     assert ours.swap_kib == theirs.swap // 1024
 
 
+def test_meminfo_agrees_with_psutil() -> None:
+    assert procfs.read_meminfo_kib("MemTotal") == psutil.virtual_memory().total // 1024
+    assert 0 < procfs.read_meminfo_kib("MemAvailable") <= procfs.read_meminfo_kib("MemTotal")
+    assert procfs.read_meminfo_kib("Mem") == 0, "of no such line"
+
+
 def test_memory_figures_fit_together(idle: psutil.Process) -> None:
     ours = procfs.read_memory(idle.pid)
     assert ours

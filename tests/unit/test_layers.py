@@ -180,6 +180,13 @@ def test_layers_no_import_inside_a_function_where_a_fork_would_pay(path: Path) -
     )
 
 
+def test_layers_the_machines_memory_is_read_in_one_place() -> None:
+    """By `zygote.sys.procfs.read_meminfo_kib`; the decoys' shell shows one that it made up."""
+    files = (path for package in ("zygote", "decnet", "benchmarks") for path in modules(package))
+    own = [name_of(path) for path in files if '"/proc/meminfo"' in path.read_text()]
+    assert own == ["decnet.decoys.shell.host"]
+
+
 def loaded_after(code: str) -> set[str]:
     """Top-level modules in a fresh interpreter after `code`."""
     out = subprocess.run(

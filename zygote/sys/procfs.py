@@ -202,6 +202,16 @@ def read_boot_id() -> str:
     return Path(_PROC, "sys/kernel/random/boot_id").read_text().strip()
 
 
+def read_meminfo_kib(name: str) -> int:
+    """A line of /proc/meminfo, "MemAvailable" say, in KiB; 0 where this kernel has none of it.
+
+    See: proc_meminfo(5). Of the whole machine, whatever a cgroup of ours allows
+    (`zygote.sys.room.read_available` knows that, too).
+    """
+    with open(f"{_PROC}/meminfo", "rb") as file:
+        return _kib(file.read()).get(name, 0)
+
+
 def _children_by_scan(pid: int) -> tuple[int, ...]:
     """For a kernel without CONFIG_PROC_CHILDREN: look at every process."""
     names = (entry.name for entry in Path(_PROC).iterdir())

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zygote.errors import ZygoteError
+from zygote.sys.procfs import read_meminfo_kib
 
 SPARE_DESCRIPTORS = 600
 """Of the manager: 256 callers, 32 spawns under way with eight each, zygotes, logs, sockets."""
@@ -100,9 +101,7 @@ def read_available() -> int:
     See: MemAvailable in proc_meminfo(5); memory.max, memory.current and memory.stat in the kernel's
     cgroup-v2.rst. Page cache that was not used lately counts as free.
     """
-    with open("/proc/meminfo") as file:
-        found = next((line for line in file if line.startswith("MemAvailable:")), "")
-    available = int(found.split()[1]) * 1024 if found else 0
+    available = read_meminfo_kib("MemAvailable") * 1024
     for group in _own_groups():
         most, used = _number(f"{group}/memory.max"), _number(f"{group}/memory.current")
         if most is not None and used is not None:
