@@ -208,6 +208,9 @@ class Context:
             for report in self.reports:
                 extra |= report()
             self.bus.publish(topic, pulse.payload(self.bus.dropped, extra))
+            # `_settle` comes right before a beat, which so tells of the memory that we keep. A beat
+            # is code, too: what it wrote is shared again for the seconds in which most of us rest.
+            # Not settled at the first one: amid a cold start the collector would look at it all.
             reshare()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
