@@ -163,7 +163,7 @@ async def test_context_settles_once_after_a_burst(
         done.set()
         return True
 
-    monkeypatch.setattr("decnet.context.REST_SECONDS", 0.01)
+    monkeypatch.setattr("decnet.surroundings.REST_SECONDS", 0.01)
     monkeypatch.setattr(ctx._settler, "settle", settle)
     for _ in range(3):
         ctx.rest()
