@@ -27,18 +27,22 @@ __all__ = [
 
 
 _PATIENCE = 5.0
+"""Seconds to wait for a listener, for what is said once."""
+_ROOM = 30.0
+"""Seconds to wait for room, for what is said once: a listener that is there will read it, and one
+that was held up for long has a full queue."""
 _MOMENT = 0.2
-"""Seconds to wait for room: for what is said once, and for what is said again and again."""
+"""Seconds to wait for either, for what is said again and again."""
 _AGAIN = 0.05
 
 
-def notify(state: str, timeout: float = _PATIENCE, fds: Sequence[int] = ()) -> bool:
+def notify(state: str, timeout: float | None = None, fds: Sequence[int] = ()) -> bool:
     """Send one message: assignments, one a line, such as "READY=1" or "STATUS=warming up".
 
     Args:
         fds: descriptors to send along, which stay the caller's.
         timeout: seconds to wait for room in the listener's queue, and for a listener where the
-            last one left its socket or its folder; 0 does not wait.
+            last one left its socket or its folder; 0 does not wait. Default: 30 and 5.
     Returns:
         True if it was handed over; False if NOTIFY_SOCKET is unset or nobody takes it.
     See: sd_notify(3).
@@ -48,11 +52,12 @@ def notify(state: str, timeout: float = _PATIENCE, fds: Sequence[int] = ()) -> b
         return False
     if address[0] == "@":
         address = "\0" + address[1:]
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
+    patience, room = (_PATIENCE, _ROOM) if timeout is None else (timeout, timeout)
     while True:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-                channel.settimeout(max(0.0, deadline - time.monotonic()))
+                channel.settimeout(max(0.0, began + room - time.monotonic()))
                 channel.connect(address)
                 if fds:
                     socket.send_fds(channel, [state.encode()], list(fds))
@@ -60,14 +65,14 @@ def notify(state: str, timeout: float = _PATIENCE, fds: Sequence[int] = ()) -> b
                     channel.send(state.encode())
             return True
         except (ConnectionError, FileNotFoundError):
-            if time.monotonic() + _AGAIN >= deadline:
+            if time.monotonic() + _AGAIN >= began + patience:
                 return False
             time.sleep(_AGAIN)
         except OSError:
             return False
 
 
-def ready(status: str = "", timeout: float = _PATIENCE) -> bool:
+def ready(status: str = "", timeout: float | None = None) -> bool:
     """Say that the service is up: workers with this one in `after` may start now.
 
     Args:
@@ -101,7 +106,7 @@ def store(descriptor: int, name: str) -> bool:
     It arrives there as one of LISTEN_FDS, under this name; see `zygote.sockets`, which does both.
     One of the same name takes the place of the one before. It is kept until the worker is stopped.
     """
-    return notify(f"FDSTORE=1\nFDNAME={name}", _PATIENCE, [descriptor])
+    return notify(f"FDSTORE=1\nFDNAME={name}", fds=[descriptor])
 
 
 def forget(name: str) -> bool:
@@ -117,7 +122,7 @@ def reloading() -> bool:
 
 def stopping(status: str = "") -> bool:
     """Say that the service is on its way out."""
-    return notify("STOPPING=1" + _status_line(status))
+    return notify("STOPPING=1" + _status_line(status), _PATIENCE)
 
 
 def watchdog_interval() -> float | None:

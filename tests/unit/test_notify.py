@@ -60,6 +60,22 @@ def test_notify_does_not_wait_for_a_full_queue(listener: socket.socket) -> None:
     assert sent > 0
 
 
+def test_notify_ready_waits_for_room_longer_than_for_a_listener(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was held up has a full queue: with this word lost its worker would be killed."""
+    monkeypatch.setattr(notify, "_PATIENCE", 0.05)
+    sent = 0
+    while notify.watchdog():
+        sent += 1
+    read: list[bytes] = []
+    later = threading.Timer(0.5, lambda: read.extend(listener.recv(99) for _ in range(sent)))
+    later.start()
+    assert notify.ready()
+    later.join()
+    assert listener.recv(99) == b"READY=1"
+
+
 def test_notify_watchdog_interval_is_half_of_what_is_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -75,7 +75,8 @@ class Progress:
         took = time.monotonic() - self._began
         first = Spinner("dots", Text(f"{self._title} ({took:.0f} s)"))
         body = [Text(f"  {clean(line)}", style="dim", overflow="ellipsis") for line in lines]
-        self._live.update(Group(first, *body))
+        # At once: a step that is over before the next frame has been shown, too.
+        self._live.update(Group(first, *body), refresh=True)
 
     async def follow_bake(self, runtime: Path | None) -> None:
         """Show where each zygote's bake is, until cancelled."""

@@ -187,10 +187,10 @@ class StateFiles:
         if stat is None or stat.starttime != starttime:
             os.close(pidfd)
             return gone
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - starttime / _TICKS
+        now = time.time()
+        forked = now - (time.clock_gettime(time.CLOCK_BOOTTIME) - starttime / _TICKS)
         # It wrote its record just before it began; its process may have waited before, as a blank.
-        age = min(age, max(0.0, time.time() - written))
-        return Found(name, record, pid, pidfd, time.time() - max(0.0, age))
+        return Found(name, record, pid, pidfd, min(now, max(forked, written)))
 
     def _write_over(self, name: str, record: bytes) -> None:
         """In place, so that neither a full disk nor our death leaves half of a pid record."""

@@ -12,8 +12,8 @@ from zygote.manager.unit import State
 if TYPE_CHECKING:
     from zygote.manager.worker import Worker
 
-_EARLY_MOST = 16
-"""Messages kept of one that was quicker than the news that it is up."""
+_KEPT = ("STATUS", "READY", "WATCHDOG", "X_ZYGOTE_IDLE", "EXTEND_TIMEOUT_USEC", "STOPPING")
+"""What is kept, the last of each, of one that was quicker than the news that it is up."""
 
 
 class Words:
@@ -22,7 +22,7 @@ class Words:
     def __init__(self, worker: Worker, parts: Parts) -> None:
         self._worker = worker
         self._parts = parts
-        self._early: list[dict[str, str]] = []
+        self._early: dict[str, str] = {}
 
     def are_of(self, child: Child) -> bool:
         """Whether what `child` says is this worker's: not if it is retiring."""
@@ -35,8 +35,7 @@ class Words:
         """It spoke."""
         worker = self._worker
         if worker.unit.state is State.STARTING:
-            if len(self._early) < _EARLY_MOST:
-                self._early.append(message)
+            self._early |= {key: message[key] for key in _KEPT if key in message}
             return
 
         def take() -> None:
@@ -58,9 +57,8 @@ class Words:
 
     def take_early(self) -> None:
         """It is up: what it said before holds now."""
-        early, self._early = self._early, []
-        for message in early:
-            self._apply(message)
+        early, self._early = self._early, {}
+        self._apply(early)
 
     def _apply(self, message: dict[str, str]) -> None:
         worker, unit = self._worker, self._worker.unit

@@ -201,7 +201,6 @@ class Works:
         if worker and worker.words.are_of(child):
             if not OF_SOCKETS.isdisjoint(message):
                 worker.words.heard_sockets(message, fds)
-                # Many of these must not take the place of what is kept until the worker is up.
                 message = {key: message[key] for key in message.keys() - OF_SOCKETS}
             if message:
                 worker.words.heard(message)
