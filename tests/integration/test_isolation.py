@@ -104,7 +104,11 @@ async def test_execd_worker_is_managed_as_any_other(make: Make) -> None:
     assert os.getpriority(os.PRIO_PROCESS, state.pid) == 7
     assert os.getsid(state.pid) == state.pid
     assert line.split()[1] == str(state.pid), "it imported the module itself"
-    assert sorted(fd.name for fd in Path(f"/proc/{state.pid}/fd").iterdir()) == ["0", "1", "2"]
+
+    async def fds() -> list[str]:
+        return sorted(fd.name for fd in Path(f"/proc/{state.pid}/fd").iterdir())
+
+    await manager.eventually(fds, lambda found: found == ["0", "1", "2"])  # it may write its line
     await manager.send("web", "KILL")
     again = await manager.until("web", lambda w: w.ready and w.restarts == 1)
     assert again.last_end == "signalled(SIGKILL)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,9 +23,11 @@ from zygote.sys import fallocate
 from zygote.sys.logfile import Follower, read_tail, rotated
 
 WRITER = """
-import os, sys
-lines = int(sys.argv[1])
+import os, signal, sys
+lines, pause = map(int, sys.argv[1:])
 for number in range(lines):
+    if number and number % pause == 0:
+        os.kill(os.getpid(), signal.SIGSTOP)
     line = b"%08d the quick brown fox jumps over the lazy dog\\n" % number
     while line:
         try:
@@ -33,8 +36,13 @@ for number in range(lines):
             if error.errno != 28:
                 raise
 """
-"""Writes as fast as it can; on a full disk it tries until there is room."""
+"""Writes as fast as it can; on a full disk it tries until there is room.
+
+After so many lines it stops, for who rotates to go on with: else it could be done before the first
+rotation.
+"""
 LINES = 40_000
+PAUSE = 4000
 
 
 @pytest.fixture(params=["here", "tmpfs"])
@@ -47,12 +55,24 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         yield Path(where)
 
 
-def write_lines(logs: LogFiles, name: str, lines: int = LINES) -> subprocess.Popen[bytes]:
+def write_lines(
+    logs: LogFiles, name: str, lines: int = LINES, pause: int = LINES
+) -> subprocess.Popen[bytes]:
     fd = logs.open(name)
     try:
-        return subprocess.Popen([sys.executable, "-S", "-c", WRITER, str(lines)], stdout=fd)
+        return subprocess.Popen(
+            [sys.executable, "-S", "-c", WRITER, str(lines), str(pause)], stdout=fd
+        )
     finally:
         os.close(fd)
+
+
+async def rotate_beside(writer: subprocess.Popen[bytes], logs: LogFiles, bound: Bounds) -> None:
+    """While it writes; and once more while it has stopped, so at least once for each stop."""
+    stopped = os.waitid(os.P_PID, writer.pid, os.WSTOPPED | os.WNOHANG)  # noqa: ASYNC222
+    await logs.rotate_if_long(bound)
+    if stopped:
+        writer.send_signal(signal.SIGCONT)
 
 
 def all_numbers(path: Path) -> list[int]:
@@ -79,7 +99,7 @@ def ways(events: EventLog) -> set[str]:
 
 async def rotate_while(writer: subprocess.Popen[bytes], logs: LogFiles, bound: Bounds) -> None:
     while writer.poll() is None:
-        await logs.rotate_if_long(bound)
+        await rotate_beside(writer, logs, bound)
         await asyncio.sleep(0.005)
     assert writer.returncode == 0
 
@@ -87,7 +107,7 @@ async def rotate_while(writer: subprocess.Popen[bytes], logs: LogFiles, bound: B
 async def test_logs_rotation_loses_and_doubles_no_line(folder: Path) -> None:
     events = EventLog(limit=10_000, stream=None)
     logs = LogFiles(folder, events)
-    writer = write_lines(logs, "web")
+    writer = write_lines(logs, "web", pause=PAUSE)
     await rotate_while(writer, logs, Bounds("web", 16 * 1024, 10_000))
     assert len(rotated(logs.path("web"))) >= 5
     assert all_numbers(logs.path("web")) == list(range(LINES))
@@ -98,10 +118,10 @@ async def test_logs_follower_sees_each_line_once_through_rotations(folder: Path)
     logs = LogFiles(folder, EventLog(stream=None))
     follower = Follower(logs.path("web"))
     assert follower.read() == []
-    writer = write_lines(logs, "web")
+    writer = write_lines(logs, "web", pause=PAUSE)
     seen: list[str] = []
     while writer.poll() is None:
-        await logs.rotate_if_long(Bounds("web", 16 * 1024, 50))
+        await rotate_beside(writer, logs, Bounds("web", 16 * 1024, 50))
         seen += follower.read()
         await asyncio.sleep(0.002)
     seen += follower.read()
@@ -123,7 +143,7 @@ async def test_logs_tail_spans_rotated_files(folder: Path) -> None:
 
 async def test_logs_keep_bounds_the_number_of_files(folder: Path) -> None:
     logs = LogFiles(folder, EventLog(stream=None))
-    writer = write_lines(logs, "web")
+    writer = write_lines(logs, "web", pause=PAUSE)
     await rotate_while(writer, logs, Bounds("web", 16 * 1024, 2))
     assert [p.name for p in rotated(logs.path("web"))] == ["web.log.1", "web.log.2"]
     numbers = all_numbers(logs.path("web"))
@@ -182,7 +202,7 @@ async def test_logs_loop_rotates_and_goes_on_after_a_fault(tmp_path: Path) -> No
     write_lines(logs, "web", 1000).wait()
     bounds = [Bounds("odd", 0, 2), Bounds("web", 4096, 2)]
     loop = asyncio.create_task(logs.rotate_loop(lambda: bounds, interval=0.01))
-    async with asyncio.timeout(30), aclosing(events.follow()) as news:
+    async with asyncio.timeout(60), aclosing(events.follow()) as news:
         async for event in news:
             if event.event == "log-rotated":
                 break
@@ -199,7 +219,7 @@ async def test_logs_full_disk_is_told_and_rotation_makes_room(tmp_path: Path) ->
         filler = fill(where, leave=200 * 1024)
         writer = write_lines(logs, "web", 20_000)
         bound = Bounds("web", 64 * 1024, 3)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while writer.poll() is None:
                 logs.check_disk()
                 await logs.rotate_if_long(bound)

@@ -105,7 +105,8 @@ async def test_no_descriptors_left_is_an_error_of_one_spawn(make: Make) -> None:
 
 async def test_a_zygote_without_descriptors_is_tried_again(make: Make) -> None:
     """It has none left for what comes with a request: the worker is restarted once it has."""
-    manager = await make(worker("web", "sleeper", 'restart = "always"')).start()
+    keys = ('restart = "always"', "start_limit = 0")  # however long we take to look
+    manager = await make(worker("web", "sleeper", *keys)).start()
     first = await manager.until("web", lambda w: w.ready)
     (zygote,) = await manager.zygotes()
     limits = resource.prlimit(zygote.pid, resource.RLIMIT_NOFILE)
@@ -192,9 +193,12 @@ async def test_own_supervisor_is_told(make: Make, tmp_path: Path) -> None:
             while not ("READY=1" in heard and heard.count("WATCHDOG=1") >= 3):
                 heard += (await loop.sock_recv(listening, 4096)).decode() + "\n"
         assert "STATUS=1 workers, 1 ready" in heard
-        await manager.end()
-        while "STOPPING=1" not in heard:
-            heard += listening.recv(4096).decode() + "\n"
+        # Listening on: with ten messages in its queue this socket takes no more.
+        ending = asyncio.create_task(manager.end())
+        async with asyncio.timeout(PATIENCE):
+            while "STOPPING=1" not in heard:
+                heard += (await loop.sock_recv(listening, 4096)).decode() + "\n"
+        assert await ending == 0
 
 
 async def test_shutdown_ends_a_crash_loop_and_what_waits(make: Make) -> None:

@@ -7,13 +7,14 @@ import contextlib
 import os
 import resource
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.managers import Manager, alive, kill_hard, managers, worker
+from tests.support.managers import PATIENCE, Manager, alive, kill_hard, managers, worker
 from zygote.fleet.model import ZygoteSpec
 from zygote.manager import children as children_module
 from zygote.manager import zygote as zygote_module
@@ -39,14 +40,12 @@ async def test_storm_comes_back_paced_with_the_needed_first(make: Make) -> None:
     fleet = worker("bus", "sleeper") + worker("calm", "sleeper") + crowd
     manager = make(fleet)
     manager.file.write_text(
-        manager.file.read_text().replace("[fleet]\n", "[fleet]\nrestart_rate = 20\n")
+        manager.file.read_text().replace("[fleet]\n", "[fleet]\nrestart_rate = 10\n")
     )
     await manager.start()
     await manager.eventually(manager.workers, lambda found: all(w.ready for w in found))
     before = {w.name: w.pid for w in await manager.workers()}
-    for name, pid in before.items():
-        if name != "calm":
-            kill_hard(pid)
+    await kill_together(manager, [pid for name, pid in before.items() if name != "calm"])
     after = await manager.eventually(
         manager.workers,
         lambda found: all(w.ready and w.restarts == (w.name != "calm") for w in found),
@@ -55,8 +54,21 @@ async def test_storm_comes_back_paced_with_the_needed_first(make: Make) -> None:
     events = await manager.events()
     assert [e.event for e in events].count("restart-storm") == 1
     waited = {e.subject for e in events if e.event == "backoff"}
-    assert 5 <= len(waited) <= MANY - 15, "the first second's worth at once, the rest in turn"
+    assert 5 <= len(waited) <= MANY - 8, "the first second's worth at once, the rest in turn"
     assert "bus" not in waited
+
+
+async def kill_together(manager: Manager, pids: list[int]) -> None:
+    """All are dead before the manager learns of the first, however long it takes to kill them."""
+    manager.signal(signal.SIGSTOP)
+    try:
+        for pid in pids:
+            kill_hard(pid)
+        async with asyncio.timeout(PATIENCE):
+            while any(map(alive, pids)):
+                await asyncio.sleep(0.01)
+    finally:
+        manager.signal(signal.SIGCONT)
 
 
 async def test_group_that_is_ill_is_given_up_on_and_the_others_live(make: Make) -> None:
@@ -76,23 +88,25 @@ async def test_group_that_is_ill_is_given_up_on_and_the_others_live(make: Make) 
 
 async def test_manager_that_was_stopped_for_long_kills_no_worker(make: Make) -> None:
     """The kernel queues ten datagrams: the signs of life of the others are lost meanwhile."""
-    fleet = "".join(worker(f"w{n:02}", "watched", 'type = "notify"', 'watchdog = "1500ms"')
+    fleet = "".join(worker(f"w{n:02}", "watched", 'type = "notify"', 'watchdog = "6s"')
                     for n in range(20))  # fmt: skip
     manager = await make(fleet).start()
     await manager.eventually(manager.workers, lambda found: all(w.ready for w in found))
     before = {w.name: w.pid for w in await manager.workers()}
     manager.signal(signal.SIGSTOP)
-    await asyncio.sleep(3.5)
+    await asyncio.sleep(8)
     manager.signal(signal.SIGCONT)
-    await asyncio.sleep(2.5)
-    after = await manager.workers()
-    assert {w.name: w.pid for w in after if w.ready} == before
+    now = time.monotonic()
+    after = await manager.eventually(  # it has heard of each again
+        manager.workers, lambda found: all(w.ready and float(w.status or 0) > now for w in found)
+    )
+    assert {w.name: w.pid for w in after} == before
     assert sum(w.restarts for w in after) == 0
 
 
 async def test_zygote_in_its_bake_ends_with_its_manager(make: Make) -> None:
     manager = make(worker("a", "sleeper"))
-    (manager.folder / "slow.py").write_text("import time\nopen('asleep', 'w')\ntime.sleep(60)\n")
+    (manager.folder / "slow.py").write_text("import time\nopen('asleep', 'w')\ntime.sleep(600)\n")
     text = manager.file.read_text().replace('preload = ["tiny"]', 'preload = ["tiny", "slow"]')
     manager.file.write_text(text)
     starting = asyncio.ensure_future(manager.start())

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+PATIENCE = 60.0
+"""Seconds that the kernel may take for the rest of a process that has been reaped."""
 
 
 @contextlib.contextmanager
@@ -16,7 +21,19 @@ def try_cgroup() -> Iterator[Path | None]:
         yield leaf
     finally:
         if leaf is not None:
-            leaf.rmdir()
+            _remove(leaf)
+
+
+def _remove(leaf: Path) -> None:
+    """Once the kernel is done with the last that has ended in it."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return leaf.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
 
 
 def _make() -> Path | None:

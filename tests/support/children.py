@@ -148,4 +148,5 @@ def memory(pid: int) -> bytes:
             first, last = (int(part, 16) for part in span.split("-"))
             with contextlib.suppress(OSError):  # it was given back since the look at the maps
                 parts.append(os.pread(source.fileno(), last - first, first))
+    assert any(parts), f"process {pid} has no memory"
     return b"".join(parts)

@@ -115,7 +115,7 @@ class Terminal:
         if self.status is None or os.WIFSTOPPED(self.status):
             os.kill(self.pid, signal.SIGCONT)
             os.kill(self.pid, signal.SIGTERM)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE
             while self._reap(0) is None and time.monotonic() < deadline:
                 if not self._read(0.02):
                     time.sleep(0.01)

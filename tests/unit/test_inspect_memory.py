@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import sys
+import time
 from array import array
 from collections.abc import Iterator
 
@@ -21,7 +22,7 @@ from zygote.inspect.heap import FREE, USED, Heap
 from zygote.inspect.memory import Memory
 from zygote.inspect.objects import Decoder, Thing
 from zygote.inspect.regions import HEAP, LIBRARY, STACKS, Regions
-from zygote.sys import pagemap
+from zygote.sys import pagemap, procfs
 
 HERE = os.getpid()
 LAYOUT = layout.calibrate()
@@ -102,17 +103,23 @@ def test_decoder_takes_no_garbage_for_an_object(decoder: Decoder) -> None:
 def heap_of_a_copy() -> Iterator[Heap]:
     """The heap of a fork of this process that sleeps: ours would change while it is read."""
     read, write = os.pipe()
+    begun, begin = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(write)
+        os.write(begin, b"x")
         os.read(read, 1)
         os._exit(0)
     try:
+        os.read(begun, 1)  # from here on it sleeps nowhere but where it is to
+        deadline = time.monotonic() + 60
+        while (stat := procfs.read_stat(pid)) and stat.state != "S":
+            assert time.monotonic() < deadline, stat
         memory = Memory(pid)
         yield Heap(memory, Decoder(memory, LAYOUT), pagemap.read_maps(pid))
     finally:
-        os.close(write)
-        os.close(read)
+        for descriptor in (write, read, begun, begin):
+            os.close(descriptor)
         os.waitpid(pid, 0)
 
 

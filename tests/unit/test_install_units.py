@@ -46,7 +46,7 @@ def test_units_in_the_repository_are_what_the_installer_makes() -> None:
     shipped = {
         str(path.relative_to(ROOT / "systemd")): path.read_text()
         for path in (ROOT / "systemd").rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc")
+        if path.suffix != ".py" and "__pycache__" not in path.parts and path.is_file()
     }
     assert shipped == rendered, "run: .venv/bin/python systemd/render.py"
 

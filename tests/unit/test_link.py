@@ -14,6 +14,9 @@ import pytest
 from zygote.manager.link import Link, _receive, send_packet
 from zygote.wire.messages import FLAG_MEMFD, HEADER, MAX_INLINE, Kind, Packet, encode
 
+PATIENCE = 60.0
+"""Seconds that a packet may take on a slow, crowded machine before the test fails."""
+
 
 class Ends:
     """Our link, and the plain socket at the other end of it."""
@@ -50,7 +53,7 @@ async def test_link_passes_packets_and_descriptors_both_ways(ends: Ends) -> None
         [(socket.SOL_SOCKET, socket.SCM_RIGHTS, got.fds[0].to_bytes(4, "little"))],
     )
     os.close(got.fds[0])
-    answer = await asyncio.wait_for(ends.packets.get(), 5)
+    answer = await asyncio.wait_for(ends.packets.get(), PATIENCE)
     assert (answer.kind, answer.pid, len(answer.fds)) == (Kind.SPAWNED, 7, 1)
     os.close(answer.fds[0])
 
@@ -112,7 +115,7 @@ async def test_link_tells_the_moment_before_the_other_end_could_act(
 
 async def test_link_tells_that_the_other_end_is_gone(ends: Ends) -> None:
     ends.other.close()
-    assert await asyncio.wait_for(ends.lost.get(), 5)
+    assert await asyncio.wait_for(ends.lost.get(), PATIENCE)
     with pytest.raises(BrokenPipeError):
         ends.link.send(Packet(Kind.SPAWN))
 
@@ -129,7 +132,7 @@ async def test_link_tells_that_the_other_end_is_gone(ends: Ends) -> None:
 )
 async def test_link_nonsense_closes_it(ends: Ends, data: bytes) -> None:
     ends.other.send(data)
-    assert await asyncio.wait_for(ends.lost.get(), 5)
+    assert await asyncio.wait_for(ends.lost.get(), PATIENCE)
     assert ends.packets.empty()
 
 
@@ -156,7 +159,7 @@ async def test_link_packet_whose_descriptors_were_cut_off_still_counts(ends: End
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, read.to_bytes(4, "little"))],
         )
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
-        answer = await asyncio.wait_for(ends.packets.get(), 5)
+        answer = await asyncio.wait_for(ends.packets.get(), PATIENCE)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         os.close(read)
@@ -174,7 +177,7 @@ async def test_link_packet_whose_body_was_cut_off_ends_it(ends: Ends) -> None:
             [encode(head)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, body.to_bytes(4, "little"))]
         )
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
-        assert "body" in await asyncio.wait_for(ends.lost.get(), 20)
+        assert "body" in await asyncio.wait_for(ends.lost.get(), PATIENCE)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         os.close(body)
@@ -186,6 +189,6 @@ async def test_link_descriptors_without_a_packet_end_it(ends: Ends) -> None:
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, write.to_bytes(4, "little"))]
     ends.other.sendmsg([b""], rights)
     os.close(write)
-    assert "descriptors" in await asyncio.wait_for(ends.lost.get(), 20)
+    assert "descriptors" in await asyncio.wait_for(ends.lost.get(), PATIENCE)
     assert os.read(read, 1) == b"", "they were closed"
     os.close(read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 from pathlib import Path
@@ -26,6 +27,7 @@ from zygote.manager.slot import Slot
 
 
 def open_fds() -> set[str]:
+    gc.collect()  # what earlier tests forgot to close is not closed between two looks
     return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 

@@ -134,13 +134,13 @@ def family() -> None:
 
 
 def watched() -> None:
-    """Shows signs of life until the file `mute` appears, then hangs."""
+    """Shows signs of life, each with its moment, until the file `mute` appears; then hangs."""
     told("ran", str(os.getpid()))
     notify.ready()
     interval = notify.watchdog_interval()
     assert interval
     while not Path("mute").exists():
-        notify.watchdog()
+        notify.notify(f"WATCHDOG=1\nSTATUS={time.monotonic()}", timeout=0.2)
         time.sleep(interval / 4)
     while True:
         signal.pause()
