@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Unit:
     def __init__(self, folder: Path) -> None:
         top = base()
         assert top
-        self.group = Group(top / f"ended-{os.getpid()}")
+        self.group = Group(top / f"ended-{uuid.uuid4().hex}")
         self.control = Group(self.group.path / ".control")
         self.worker = Group(self.group.path / "worker.web")
         for group in (self.group, self.control, self.worker):
@@ -63,12 +64,13 @@ class Unit:
     def close(self) -> None:
         self.worker.kill()
         self.left.wait()
-        for _ in range(1000):
+        deadline = time.monotonic() + 60
+        while True:
             try:
-                self.group.remove()
-                return
-            except OSError:
-                os.sched_yield()
+                return self.group.remove()
+            except OSError:  # the kernel is not done with one that has ended
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.managers import Manager, managers, worker
+from tests.support.managers import PATIENCE, Manager, managers, worker
 from tests.support.mounts import fill, tmpfs
 from tests.support.varlink_raw import NAME, Raw, call
 from zygote.control.interface import ManagerInterface
@@ -61,7 +61,7 @@ async def test_control_of_a_real_manager_by_the_reference_client(make: Make) -> 
 
     async def line() -> object:
         assert client.stdout
-        return json.loads(await asyncio.wait_for(client.stdout.readline(), 30))
+        return json.loads(await asyncio.wait_for(client.stdout.readline(), PATIENCE))
 
     interfaces, text = await line()  # type: ignore[misc]
     assert NAME in interfaces and "org.varlink.service" in interfaces
