@@ -35,7 +35,7 @@ def cli(tmp_path: Path) -> Cli:
         "inner/deep": block(10),
         "prints": "print('hello')\n",
         "thread": "import threading, time\n"
-        "threading.Thread(target=time.sleep, args=(99,), daemon=True).start()\n",
+        "threading.Thread(target=time.sleep, args=(9999,), daemon=True).start()\n",
         "sockets": "import socket\nkept = socket.socketpair()\n",
         "broken": "raise RuntimeError('no good')\n",
         "leaves": "import os; os._exit(3)\n",
@@ -191,7 +191,7 @@ import time
 from zygote import notify
 def idle():
     notify.ready()
-    while True: time.sleep(100)
+    while True: time.sleep(9999)
 def one():
     import user_a
     idle()
