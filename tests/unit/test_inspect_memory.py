@@ -18,7 +18,7 @@ import pytest
 
 from zygote.errors import ZygoteError
 from zygote.inspect import layout, memory, symbols
-from zygote.inspect.heap import FREE, USED, Heap
+from zygote.inspect.heap import ARENA, FREE, USED, Heap
 from zygote.inspect.memory import Memory
 from zygote.inspect.objects import Decoder, Thing
 from zygote.inspect.regions import HEAP, LIBRARY, STACKS, Regions
@@ -158,6 +158,22 @@ def test_heap_knows_what_is_free() -> None:
         for block, address in zip(blocks, addresses, strict=True)
         if address in kept
     )
+
+
+def test_heap_that_begins_where_a_threads_arena_might() -> None:
+    """A pool of ours at a multiple of 64 MiB, as chance, or a thread's arena above it, puts it."""
+    thing = Sample()
+    pool = id(thing) & -layout.POOL
+    area = mmap.mmap(-1, 2 * ARENA)
+    at = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    begin = (at + ARENA - 1) & -ARENA
+    ctypes.memmove(begin, pool, layout.POOL)
+    like = next(each for each in pagemap.read_maps(HERE) if each.begin <= at < each.end)
+    mapping = dataclasses.replace(like, begin=begin, end=begin + layout.POOL, path="")
+    memory = Memory(HERE)
+    heap = Heap(memory, Decoder(memory, LAYOUT), [mapping])
+    block = heap.block(begin + id(thing) - pool)
+    assert block and (block.state, block.of) == (USED, "pymalloc")
 
 
 def test_regions_tell_what_memory_is_for() -> None:

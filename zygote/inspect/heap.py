@@ -102,7 +102,9 @@ class Heap:
         if mapping is None or not mapping.writable or (mapping.path and mapping.path[0] == "/"):
             return None
         if mapping.path == "[heap]" or not (mapping.begin % ARENA or mapping.path):
-            return self._chunk(mapping, address)
+            chunk = self._chunk(mapping, address)
+            if chunk or mapping.path:
+                return chunk  # else what begins there is no thread's arena
         if mapping.path.startswith("[") and not mapping.path.startswith("[anon"):
             return None
         if pool := self.pool(address & -POOL):
