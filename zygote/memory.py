@@ -64,10 +64,10 @@ def reshare() -> bool:
 
 
 def _watched() -> bool:
-    if sys.gettrace() or sys.getprofile():
-        return True
     monitoring: Any = getattr(sys, "monitoring", None)  # from 3.12
-    return monitoring is not None and any(monitoring.get_tool(n) for n in _TOOLS)
+    if monitoring is not None and any(monitoring.get_tool(n) for n in _TOOLS):
+        return True
+    return bool(sys.gettrace() or sys.getprofile())
 
 
 _TOOLS = range(6)

@@ -69,10 +69,17 @@ def fail(size):
 stage._make = fail
 """
 KEEP_FAILS = """
-import zygote.sys.backed as stage
+import types
+import zygote.bake.keep as stage
 def keep(address, size):
     raise KeyError("no file")
-stage.keep = keep
+stage.backed = types.SimpleNamespace(keep=keep)
+"""
+LOOKUPS_FAIL = """
+import zygote.bake.lookups as stage
+def plan(seen):
+    raise KeyError("no table")
+stage.plan = plan
 """
 COLLAPSE_FAILS = """
 import zygote.sys.hugepages as pages
@@ -117,9 +124,10 @@ def bake(folder: Path, fault: str, env: dict[str, str] | None = None) -> tuple[M
         (FREEZE_FAILS, ["freeze"], "RuntimeError: too warm (see the zygote's log)"),
         (FILLING_FAILS, ["seal"], "MemoryError (see the zygote's log)"),
         (KEEP_FAILS, ["keep"], "KeyError: 'no file' (see the zygote's log)"),
+        (LOOKUPS_FAIL, ["seal"], "KeyError: 'no table' (see the zygote's log)"),
         (COLLAPSE_FAILS, ["collapse"], "KeyError: 'no maps' (see the zygote's log)"),
     ],
-    ids=["trim", "immortalise", "relocate", "freeze", "seal", "keep", "collapse"],
+    ids=["trim", "immortalise", "relocate", "freeze", "seal", "keep", "lookups", "collapse"],
 )
 def test_stage_that_breaks_off_is_skipped_and_workers_work(
     tmp_path: Path, fault: str, stages: list[str], why: str

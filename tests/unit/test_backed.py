@@ -33,7 +33,7 @@ assert os.waitpid(child, 0)[1] == 0
 print(get(0), get(1))
 print(backed.restore(), get(0), own())
 for mapping in pagemap.read_maps(os.getpid()):
-    if mapping.path == backed.PATH:
+    if mapping.path == backed.PATH and mapping.writable:
         place = f"/proc/self/map_files/{mapping.begin:x}-{mapping.end:x}"
         try:
             with open(place, "r+b", buffering=0) as file:

@@ -24,6 +24,7 @@ def bake() -> Bake:
         lambda stage, detail: None,
         lambda: None,
         dict,
+        list,
         lambda work, then: [{}, {}],
     )
 

@@ -18,8 +18,9 @@ import re
 import sys
 import warnings
 
-from zygote.bake import warm
+from zygote.bake import lookups, warm
 from zygote.bake.stage import Bake, Skipped
+from zygote.errors import ZygoteError
 from zygote.sys import malloc
 
 _ROW = re.compile(rb"^\s*\d+\s+(\d+)\s+\d+\s+\d+\s+(\d+)\s*$", re.MULTILINE)
@@ -46,13 +47,16 @@ def run(bake: Bake) -> str:
     """
     _clear_type_cache()
     warm.own(bake, rounds=_AGAIN)
+    planned = _plan(bake)
     gc.collect()  # empties the interpreter's lists of dead objects, whose places are holes, too
     _take_iterators()
     blocks, taken = fill()
     gc.freeze()  # the filling, too, is out of the collector's sight
+    why_not = lookups.keep()
+    planned += f" (not kept: {why_not})" if why_not else ""
     if not blocks and not taken:
         raise Skipped("neither pymalloc nor glibc's malloc is in use")
-    return f"{blocks:,} small blocks, {taken / 1e6:.1f} MB of malloc's"
+    return f"{blocks:,} small blocks, {taken / 1e6:.1f} MB of malloc's, {planned}"
 
 
 def again() -> None:
@@ -63,6 +67,15 @@ def again() -> None:
     gc.collect()
     fill()
     gc.freeze()
+    lookups.repeat()
+
+
+def _plan(bake: Bake) -> str:
+    """Find out what workers look up. They run without it, too."""
+    try:
+        return f"{lookups.plan(bake.look_up()):,} look-ups"
+    except (ZygoteError, OSError, ValueError) as error:
+        return f"no look-ups: {error}"
 
 
 def fill() -> tuple[int, int]:
@@ -74,8 +87,8 @@ def _clear_type_cache() -> None:
     """Drop what attribute look-ups left behind.
 
     Its entries hold names that nobody else has any more, and replacing one would free a block in a
-    page of the floor. What every worker looks up is looked up again at once, so that it finds that
-    and writes to none of the cache's 24 pages.
+    page of the floor. What every worker looks up is looked up again (`lookups`), so that it finds
+    that and writes to hardly any of the cache's 24 pages.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from 3.13; it acts all the same

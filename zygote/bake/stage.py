@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from zygote.audit.blame import Ledger
 from zygote.audit.report import Finding
+from zygote.bake.lookups import Seen
 from zygote.fleet.model import ZygoteSpec
 
 
@@ -34,6 +35,7 @@ class Bake:
             many times.
         rehearse: gives the ids of the code objects that an idle worker has entered, in order;
             raises ZygoteError or OSError where that cannot be found out.
+        look_up: gives what an idle worker has looked up in classes; raises as `rehearse`.
         trace: gives the ids of the code objects that a function enters, which it runs in a clone,
             first those that any worker runs, then those of each part, and in the end those that a
             second function names afterwards, in the clone; raises as `rehearse`.
@@ -50,6 +52,7 @@ class Bake:
     tell: Callable[[str, str], None]
     own: Callable[[], None]
     rehearse: Callable[[], dict[int, None]]
+    look_up: Callable[[], list[Seen]]
     trace: Callable[[Callable[[], None], Callable[[], Iterable[int]]], list[dict[int, None]]]
     ledger: Ledger = field(default_factory=Ledger)
     frozen: bool = False

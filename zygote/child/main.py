@@ -9,6 +9,7 @@ from typing import NoReturn
 from zygote import memory
 from zygote.child import finish, mold, program, steps
 from zygote.child.request import find_report, parse
+from zygote.sys import backed
 
 
 def become_worker(body: bytes, fds: tuple[int, ...], spawn_id: bytes) -> NoReturn:
@@ -33,7 +34,9 @@ def become_worker(body: bytes, fds: tuple[int, ...], spawn_id: bytes) -> NoRetur
     steps.walk(request)
     if request.mold >= 0:
         mold.take_seat(request.mold)
-    memory.reshare()  # the set-up has noted things in its code, which does not run again
+    # What the interpreter noted during the set-up, which does not run again.
+    memory.reshare()
+    backed.restore(backed.LOOKUPS)
     # A context of its own: context variables (decimal's among them) as at the start of a program.
     status = contextvars.Context().run(program.run, request)
     finish.leave(status)

@@ -177,6 +177,7 @@ def _bake(
             tell=lambda stage, detail: _tell(link, stage, detail),
             own=rehearse.read,
             rehearse=rehearse.run,
+            look_up=rehearse.look_up,
             trace=rehearse.trace,
         )
         stages = pipeline.chosen(spec.bake)

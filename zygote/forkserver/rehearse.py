@@ -3,27 +3,36 @@
 A clone of a clone goes through the real set-up and runs a coroutine, while a profile function that
 the first one set notes the code objects that are entered, from CPython's own at-fork hooks on.
 Their addresses are the same in zygote and clone, so a list of numbers says it all. Nothing else of
-the two remains.
+the two remains. It is done for each way to name a program but `file`.
+
+Another one, in which nothing is watched, tells what it has looked up (`zygote.bake.lookups`).
 """
 
 from __future__ import annotations
 
 import array
 import base64
+import contextlib
 import gc
 import json
 import os
+import socket
 import struct
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import CodeType, FrameType, FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
+from zygote.bake.lookups import Seen, Table
 from zygote.errors import ZygoteError
-from zygote.sys import backed
+from zygote.forkserver.loop import serve
+from zygote.sys import backed, fds
 from zygote.warming import TRACING, is_aside, watch_parts
+from zygote.wire.link import Link
+from zygote.wire.messages import Kind, Packet
 
 _LOOP = (
     "zygote.forkserver.blank",
@@ -39,7 +48,12 @@ _ONWARDS = ("_run", "live", "_become")
 """Of `zygote.forkserver.__main__`, which goes by the name of `__main__`."""
 _PASS_ALL = base64.b64encode(struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF0000)).decode()
 """A filter of one instruction: return, allowed."""
-_TARGET = f"{__name__}:perform"
+_WAYS = (
+    {"kind": "function", "target": f"{__name__}:perform"},
+    {"kind": "module", "target": "zygote.forkserver.rehearsal"},
+    {"kind": "command", "target": "import zygote.forkserver.rehearsal"},
+)
+"""The first one must succeed."""
 _entered: dict[int, None] = {}
 _parts: dict[str, dict[int, None]] = {}
 
@@ -52,17 +66,24 @@ def run() -> dict[int, None]:
     Raises:
         ZygoteError: the rehearsal ended before that.
     """
-    script = os.memfd_create("rehearsal")
-    null = os.open(os.devnull, os.O_RDWR)
-    try:
-        status = _run(script, null)
-        data = os.pread(script, os.fstat(script).st_size, 0)
-    finally:
-        os.close(script)
-        os.close(null)
-    if status or not data:
-        raise ZygoteError(f"a rehearsed worker ended with wait status {status}")
-    return _of_the_loop() | dict.fromkeys(array.array("Q", data))
+    entered = dict.fromkeys(array.array("Q", _run(_WAYS[0], sys.setprofile)))
+    for way in _WAYS[1:]:
+        with contextlib.suppress(ZygoteError):  # less is known then
+            entered |= dict.fromkeys(array.array("Q", _run(way, sys.setprofile)))
+    return _of_the_loop() | entered
+
+
+def look_up() -> list[Seen]:
+    """What a worker has looked up in classes until its event loop is idle.
+
+    Raises:
+        ZygoteError: the rehearsal ended before that.
+    """
+    seen = [Seen(*each) for each in json.loads(_run(_WAYS[0], None))]
+    for way in _WAYS[1:]:
+        with contextlib.suppress(ZygoteError):
+            seen += [Seen(*each) for each in json.loads(_run(way, None))]
+    return seen
 
 
 def trace(
@@ -132,23 +153,43 @@ def _of_the_loop() -> dict[int, None]:
 def read() -> None:
     """Read a request as a worker does, and drop it."""
     parse: Any = sys.modules["zygote.child.request"].parse
-    parse(json.dumps(_request()).encode(), (0, 1, 2), bytes(16))
+    parse(json.dumps(_request(_WAYS[0])).encode(), (0, 1, 2, 3, 4), bytes(16))
 
 
-def _run(script: int, null: int) -> int:
-    become_worker: Any = sys.modules["zygote.child.main"].become_worker
-    body = json.dumps(_request()).encode()
+def _run(way: dict[str, str], watch: Callable[[Any], None] | None) -> bytes:
+    """What a rehearsed worker has told.
+
+    Args:
+        watch: sets the profile function of the worker; None: it is not watched.
+    """
+    script, record, report = (os.memfd_create("rehearsal") for _ in range(3))
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        status = _fork(way, watch, (null, script, null, record, report))
+        data = os.pread(script, os.fstat(script).st_size, 0)
+    finally:
+        fds.close((script, record, report, null))
+    if status or not data:
+        raise ZygoteError(f"a rehearsed worker ended with wait status {status}")
+    return data
+
+
+def _fork(way: dict[str, str], watch: Callable[[Any], None] | None, passed: tuple[int, ...]) -> int:
     with warnings.catch_warnings():
         # Python warns of threads, which the audit knows of: they were allowed, with a reason.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
         try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            body = json.dumps(_request(way)).encode()
+            Link(ours).send(Packet(Kind.SPAWN, bytes(16), body=body, fds=passed))
             # Profiling marks all code that runs later, even when it is off again: never here.
-            sys.setprofile(_note)
+            if watch:
+                watch(_note)
             worker = os.fork()
             if worker == 0:
-                become_worker(body, (null, script, null), bytes(16))
+                _live(Link(theirs))
             os._exit(1 if os.waitpid(worker, 0)[1] else 0)
         finally:
             os._exit(1)
@@ -156,11 +197,19 @@ def _run(script: int, null: int) -> int:
     return status
 
 
-def _request() -> dict[str, Any]:
+def _live(link: Link) -> NoReturn:
+    """Go the way of a clone, from the request on."""
+    main: Any = sys.modules["zygote.forkserver.__main__"]
+    cloned = replace(main.spawn_path(), spawn=lambda _cgroup: (0, -1))
+    main.live(serve(link, cloned), cloned)
+    os._exit(1)  # it does not come back
+
+
+def _request(way: dict[str, str]) -> dict[str, Any]:
     return {
         "worker": "rehearsal",
-        "run": {"kind": "function", "target": _TARGET},
-        "fds": ["stdin", "stdout", "stderr"],
+        "run": way,
+        "fds": ["stdin", "stdout", "stderr", "record", "report"],
         "env": dict(os.environ) | {"ZYGOTE_REHEARSAL": "1"},  # one that the zygote has not
         "cwd": os.getcwd(),  # noqa: PTH109
         "title": "rehearsal",
@@ -205,8 +254,11 @@ def _note(frame: FrameType, event: str, _argument: Any) -> None:
 
 async def perform() -> None:
     """The program of the rehearsal: what an idle worker does, then the notes, then nothing."""
-    await sys.modules["asyncio"].sleep(1e-9)
+    await sys.modules["asyncio"].sleep(1e-3)
     backed.restore()  # what `zygote.memory.reshare` does where nobody watches
+    told = array.array("Q", _entered).tobytes()
+    if sys.getprofile() is None:
+        told = json.dumps(Table().read()).encode()
     sys.setprofile(None)
-    os.write(1, array.array("Q", _entered).tobytes())
+    os.write(1, told)
     os._exit(0)

@@ -56,7 +56,10 @@ class Regions:
             stack = at < len(pointers) and pointers[at] < mapping.end
             last = self._regions[-1] if self._regions else None
             begin = mapping.begin
-            if end := _zeros(mapping, before, last):
+            if mapping.path == backed.LOOKUPS_PATH and last:
+                self._add(begin, last)  # a part of what lies around it
+                begin = mapping.end
+            elif end := _zeros(mapping, before, last):
                 self._add(begin, last)
                 begin = end
             if begin < mapping.end:

@@ -12,7 +12,8 @@ Facts about memfd_create(2), mmap(2) and madvise(2):
   in /proc/meminfo), once for all, and are charged to who wrote the file.
 - A fork copies page table entries of such a mapping only where its process has written to it.
 - A page that one process alone has mapped counts as that one's own. So the process that all others
-  are forked from maps all of them: MADV_POPULATE_READ (22; Linux 5.14).
+  are forked from maps all of them once more, only to read: MADV_POPULATE_READ (22; Linux 5.14). It
+  may write to its copies then.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import fcntl
 import mmap
 import os
 
-NAME = "zygote-code"
-PATH = f"/memfd:{NAME} (deleted)"
+NAME, LOOKUPS = "zygote-code", "zygote-lookups"
+PATH, LOOKUPS_PATH = (f"/memfd:{name} (deleted)" for name in (NAME, LOOKUPS))
 """In /proc/PID/maps."""
 
 _DONTNEED, _POPULATE_READ = 4, 22
@@ -45,7 +46,7 @@ _madvise = ctypes.PyDLL(None)["madvise"]
 _madvise.restype = ctypes.c_int
 _madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
-_kept: list[tuple[int, int]] = []
+_kept: dict[str, dict[int, tuple[int, int]]] = {}
 
 
 def take(size: int) -> int:
@@ -57,15 +58,19 @@ def take(size: int) -> int:
     return _map(None, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
 
 
-def keep(address: int, size: int) -> None:
+def keep(address: int, size: int, name: str = NAME, *, clears: int = 0) -> int:
     """Whatever is in this memory now is what `restore` brings back, here and in clones.
 
     Args:
-        address: from `take`, with the size that was taken.
+        address: of whole pages of private memory.
+        name: of the file.
+        clears: address of four bytes elsewhere that are set to zero with each `restore`.
+    Returns:
+        The address at which it can be read from now on, too.
     Raises:
         OSError: ENOSYS (no memfd), EINVAL (no seals), ENOMEM, ENOSPC. Nothing has changed then.
     """
-    file = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    file = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         done = 0
         while done < size:
@@ -75,22 +80,32 @@ def keep(address: int, size: int) -> None:
                 raise _error()
             done += count
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+        again = _map(None, size, mmap.MAP_PRIVATE, file, mmap.PROT_READ)
         _map(address, size, mmap.MAP_PRIVATE | _FIXED, file)
     finally:
         os.close(file)
-    _madvise(address, size, _POPULATE_READ)  # before 5.14 the first reader has them as its own
-    _kept.append((address, size))
+    _madvise(again, size, _POPULATE_READ)  # before 5.14 the first reader has them as its own
+    _kept.setdefault(name, {})[address] = size, clears
+    return again
 
 
-def restore() -> bool:
+def forget(name: str) -> None:
+    """Let `restore` do nothing for this name."""
+    _kept.pop(name, None)
+
+
+def restore(name: str = NAME) -> bool:
     """Bring back what was kept, and give our copies to the kernel; whether there was any."""
-    for address, size in _kept:
+    kept = _kept.get(name, {})
+    for address, (size, clears) in kept.items():
         _madvise(address, size, _DONTNEED)
-    return bool(_kept)
+        if clears:
+            ctypes.c_uint32.from_address(clears).value = 0
+    return bool(kept)
 
 
-def _map(address: int | None, size: int, flags: int, file: int) -> int:
-    found = _mmap(address, size, _RIGHTS, flags, file, 0)
+def _map(address: int | None, size: int, flags: int, file: int, rights: int = _RIGHTS) -> int:
+    found = _mmap(address, size, rights, flags, file, 0)
     if found in (None, _FAILED):
         raise _error()
     return int(found)
