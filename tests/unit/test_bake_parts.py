@@ -53,6 +53,7 @@ def test_pipeline_reports_done_and_skipped_stages() -> None:
         lambda stage, detail: told.append(stage),
         lambda: None,
         set,
+        list,
         lambda work: set(),
     )
     stages = (Stage("one", lambda _: "5 things"), Stage("two", skip))
