@@ -154,15 +154,27 @@ def drive(
         report.silence_stdout()
         return Exit.DONE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename:
+        fault = _fault(error)
+        if fault is None:
             raise
         from zygote.cli import report
 
-        report.silence_stdout()
-        return report.show(
-            ZygoteError(f"the output cannot be written: {error.strerror}", code="no-output",
-                        hint="free some space there, or send it elsewhere", errno=error.errno)
-        )  # fmt: skip
+        if fault.code == "no-output":
+            report.silence_stdout()
+        return report.show(fault)
+
+
+def _fault(error: OSError) -> ZygoteError | None:
+    """What may go wrong anywhere and is no fault of ours, told; None if it is something else."""
+    if error.errno == errno.EMFILE:
+        return ZygoteError("this command may not open as many files as it needs",
+                           code="no-descriptors", hint="raise the limit: ulimit -n 1024",
+                           errno=error.errno)  # fmt: skip
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO) or error.filename:
+        return None
+    return ZygoteError(f"the output cannot be written: {error.strerror}", code="no-output",
+                       hint="free some space there, or send it elsewhere",
+                       errno=error.errno)  # fmt: skip
 
 
 def build_app(program: str, version: str, words: Sequence[str] = ()) -> App:
