@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from zygote.manager.children import try_stat
-from zygote.manager.state import StateFiles
+from zygote.manager.state import StateFiles, check_format
 
 ID = "ab" * 16
 RECORD = {"worker": "web", "spawn_id": ID, "wanted": True}
@@ -101,6 +101,25 @@ def test_state_a_process_before_the_last_boot_is_gone(files: StateFiles) -> None
 def test_state_a_broken_file_is_passed_over(files: StateFiles, tmp_path: Path, text: str) -> None:
     (tmp_path / "state/web.json").write_text(text)
     assert files.read_all() == []
+
+
+@pytest.mark.parametrize("length", [None, 80], ids=["other format", "cut"])
+def test_state_a_broken_file_of_a_process_that_lives_is_told_of(
+    files: StateFiles, tmp_path: Path, length: int | None
+) -> None:
+    """It would go on beside its successor. After another boot the number is somebody else's."""
+    for boot in ("another boot", files.boot_id):
+        files.boot_id, ours = boot, files.boot_id
+        files.write("web", RECORD)
+        files.boot_id = ours
+        record_own_pid(files)
+        file = tmp_path / "state/web.json"
+        file.write_text(file.read_text().replace('"format": 1', '"format": 99')[:length])
+        found = files.read_all()
+        assert [each.pid for each in found] == ([] if boot == "another boot" else [os.getpid()])
+    with pytest.raises(ValueError, match=r"broken|of format 99"):
+        check_format(found[0].record)
+    os.close(found[0].pidfd)
 
 
 @pytest.mark.parametrize("text", ["", "12", "a b c", "1 2"])

@@ -51,6 +51,20 @@ def test_unit_notify_is_ready_when_it_says_so(clock: FakeClock) -> None:
     assert events(unit) == ["starting", "up", "ready"]
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_unit_what_cannot_be_taken_over_ends_before_another_starts(
+    clock: FakeClock, again: bool
+) -> None:
+    unit = unit_of(clock, stop_grace=3.0)
+    assert unit.displace(42, clock.clock.wall(), again=again) is Do.STOP
+    assert (unit.state, unit.wanted) == (State.STOPPING, again)
+    clock.go(3.0)
+    assert unit.timed_out() is Do.KILL
+    assert unit.ended(End("unknown")) is (Do.SPAWN if again else Do.NOTHING)
+    assert unit.state is (State.STARTING if again else State.INACTIVE)
+    assert unit.restarts == 0, "it did not fail"
+
+
 def test_unit_start_of_a_running_one_changes_nothing(clock: FakeClock) -> None:
     unit = unit_of(clock)
     bring_up(unit)
