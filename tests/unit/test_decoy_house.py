@@ -27,7 +27,7 @@ async def test_a_lent_port_is_waited_for(lent: socket.socket) -> None:
     told: list[str] = []
     more: list[float] = []
     waiting = asyncio.create_task(listen_soon("127.0.0.1", port, "PORT", told.append, more.append))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(house.LENT_SECONDS):
         while not told:
             await asyncio.sleep(0.01)
         assert told == [f"waiting: port {port} is lent to an outgoing connection"]
