@@ -21,7 +21,7 @@ from zygote.inspect import layout, memory, symbols
 from zygote.inspect.heap import ARENA, FREE, USED, Heap
 from zygote.inspect.memory import Memory
 from zygote.inspect.objects import Decoder, Thing
-from zygote.inspect.regions import HEAP, LIBRARY, STACKS, Regions
+from zygote.inspect.regions import ARENAS, HEAP, LIBRARY, STACKS, Regions
 from zygote.sys import pagemap, procfs
 
 HERE = os.getpid()
@@ -187,6 +187,22 @@ def test_regions_tell_what_memory_is_for() -> None:
     types = regions.of(id(type))  # static: in the interpreter's data
     assert types.kind == LIBRARY
     assert "python" in types.name
+
+
+def test_regions_tell_a_threads_arena_from_a_heap_that_begins_like_one() -> None:
+    at = 5 * ARENA
+
+    def mapping(begin: int, end: int, perms: str = "rw-p") -> pagemap.Mapping:
+        return pagemap.Mapping(at + begin, at + end, perms, 0, "")
+
+    rest = mapping(1 << 20, ARENA, "---p")
+    for maps, kind in (
+        ([mapping(0, 1 << 20), rest], ARENAS),
+        ([mapping(0, ARENA)], ARENAS),
+        ([mapping(0, 1 << 20)], HEAP),
+        ([mapping(0, 1 << 20), mapping(1 << 20, 1 << 21, "---p")], HEAP),
+    ):
+        assert Regions(HERE, maps).of(at + 8).kind == kind, maps
 
 
 def test_symbols_name_the_data_of_a_library() -> None:

@@ -2,8 +2,8 @@
 
 Facts this rests on: a thread's stack is a mapping that a page without any rights precedes, and
 /proc/PID/task/TID/syscall has its stack pointer while the thread waits; a thread's malloc arena
-lies at a multiple of 64 MiB; the part of a library's data that begins as zeros follows its last
-mapping without a gap.
+lies at a multiple of 64 MiB and reaches to the next; the part of a library's data that begins as
+zeros follows its last mapping without a gap.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ class Regions:
         self._begins: list[int] = []
         self._regions: list[Region] = []
         before: Mapping | None = None
-        for mapping in maps:
+        for mapping, after in zip_longest(maps, maps[1:]):
             if mapping.is_file:
                 bases.setdefault(mapping.path, mapping.begin - mapping.offset)
             at = bisect_right(pointers, mapping.begin)
@@ -63,7 +64,8 @@ class Regions:
                 self._add(begin, last)
                 begin = end
             if begin < mapping.end:
-                self._add(begin, _region(mapping, before, bases, stack))
+                arena = _is_arena(mapping, after)
+                self._add(begin, _region(mapping, before, bases, stack=stack, arena=arena))
             before = mapping
 
     def of(self, address: int) -> Region:
@@ -90,7 +92,18 @@ def _zeros(mapping: Mapping, before: Mapping | None, last: Region | None) -> int
     return min(end, mapping.end) if end > mapping.begin else 0
 
 
-def _region(mapping: Mapping, before: Mapping | None, bases: dict[str, int], stack: bool) -> Region:
+def _is_arena(mapping: Mapping, after: Mapping | None) -> bool:
+    """A thread's arena fills 64 MiB, with what it has not asked for yet. Python's heap may begin at
+    such an address as well."""
+    if mapping.begin % ARENA:
+        return False
+    more = after is not None and after.begin == mapping.end and after.perms.startswith("---")
+    return (after.end if more and after else mapping.end) == mapping.begin + ARENA
+
+
+def _region(
+    mapping: Mapping, before: Mapping | None, bases: dict[str, int], *, stack: bool, arena: bool
+) -> Region:
     touches = before is not None and before.end == mapping.begin
     if mapping.path == "[heap]":
         return Region(HEAP, "heap (malloc)")
@@ -103,7 +116,7 @@ def _region(mapping: Mapping, before: Mapping | None, bases: dict[str, int], sta
         return Region(LIBRARY, os.path.basename(path), path, bases[path])  # noqa: PTH119
     if mapping.path and not mapping.path.startswith("[anon"):
         return Region(OTHER, mapping.path)
-    if mapping.begin % ARENA == 0:
+    if arena:
         return Region(ARENAS, "heap of a thread (malloc)")
     guarded = touches and before is not None and before.perms.startswith("---") and not before.path
     if stack or (guarded and before is not None and before.begin % ARENA):
