@@ -96,6 +96,12 @@ def test_fleet_any_change_to_a_good_file(folder: Path, data: st.DataObject) -> N
     check_answer(folder, text)
 
 
+@pytest.mark.parametrize("family", ["${UNSET}", "${:-}", "$${A}", "${V}", "${EMPTY:-}", "AF_UNIX"])
+def test_fleet_any_variable_in_address_families(folder: Path, family: str) -> None:
+    run = '[worker.w]\nrun = "tool"\naddress_families'
+    check_answer(folder, f'[fleet]\nname = "demo"\n[zygote.floor]\n{run} = ["unix", "{family}"]\n')
+
+
 @given(st.text(max_size=200))
 def test_fleet_any_text(folder: Path, text: str) -> None:
     check_answer(folder, text.encode("utf-8", "replace").decode())

@@ -61,16 +61,18 @@ def words(value: object) -> tuple[str, ...]:
     return found
 
 
-def families(value: object) -> tuple[str, ...]:
+def families(value: object, *, filled: bool = False) -> tuple[str, ...]:
     """The value of `address_families`: AF_UNIX, AF_INET …; an empty text is left out.
 
+    Args:
+        filled: variables have been filled in: what looks like one is none.
     Raises:
         Fault: no such family.
     """
     found = []
     for index, item in enumerate(value if isinstance(value, list) else [value]):
         at = (index,) if isinstance(value, list) else ()
-        if "${" in text(item, at):
+        if "${" in text(item, at) and not filled:
             found.append(item)
             continue
         if not item:

@@ -91,6 +91,9 @@ def filled(
                 _check_ports(kept, name)
     if spec.address_families is not None:
         kept = [fill(f, "address_families", (i,)) for i, f in enumerate(spec.address_families)]
+        # One that could not be filled in has been told of.
+        pairs = zip(kept, spec.address_families, strict=True)
+        kept = ["" if "${" in item and item == given else item for item, given in pairs]
         changed["address_families"] = _families(kept)
     paths = [resolve(p, "read_only_paths", (i,)) for i, p in enumerate(spec.read_only_paths)]
     changed["read_only_paths"] = tuple(p for p in paths if p)
@@ -105,7 +108,7 @@ def filled(
 
 def _families(items: list[str]) -> tuple[str, ...]:
     try:
-        return seccomp.families(items)
+        return seccomp.families(items, filled=True)
     except Fault as fault:
         raise Fault(fault.message, fault.hint, at=("address_families", *fault.at)) from None
 
