@@ -122,7 +122,7 @@ def worker_ends_at_once(person: Newcomer) -> None:
 
 @case
 def worker_never_says_that_it_is_ready(person: Newcomer) -> None:
-    person.add('[worker.x]\nrun = "app:mute"\ntype = "notify"\nstart_timeout = "300ms"\n'
+    person.add('[worker.x]\nrun = "app:mute"\ntype = "notify"\nstart_timeout = "5s"\n'
                'restart = "no"\n')  # fmt: skip
     person.says("--runtime-dir run up --detach", "x: not ready", "zygote.notify.ready()", code=1)
 
