@@ -17,7 +17,7 @@ import pytest
 from decnet.decoys.catalogue import port_of
 from decnet.load import deeds
 from decnet.run.ports import free_ports
-from tests.support.cli import Cli, Done, eventually
+from tests.support.cli import PATIENCE, Cli, Done, eventually
 from zygote.sys import procfs
 
 MANY = 7
@@ -79,7 +79,7 @@ def ctl(tmp_path: Path) -> Iterator[Decnetctl]:
 
 
 async def answers(kind: str, port: int, number: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await deeds.LOOKS[kind]("127.0.0.1", port, f"127.44.0.{number}", f"m{number}")
 
 

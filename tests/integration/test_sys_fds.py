@@ -108,6 +108,6 @@ print("done", len(own))
 def test_callbacks_of_c_work_when_all_else_is_closed() -> None:
     """Where libffi holds a descriptor of its own, it stays, out of the way of a worker's."""
     done = subprocess.run(
-        [sys.executable, "-c", _CALLBACKS], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", _CALLBACKS], capture_output=True, text=True, check=False, timeout=200
     )
     assert done.stdout.startswith("done"), done.stderr
