@@ -153,6 +153,7 @@ async def test_branches_blanks_classes_and_kept_sockets_go_on(make: Make) -> Non
     assert {z.name: z.pid for z in await manager.zygotes()}["leaf"] == zygotes["leaf"]
 
 
+@pytest.mark.timeout(900)
 async def test_twenty_reexecs_under_load_lose_no_event_and_no_descriptor(make: Make) -> None:
     names = [f"w{number}" for number in range(6)]
     fleet = "".join(worker(name, "sleeper", *STEADY) for name in names) + worker("calm", "sleeper")

@@ -134,6 +134,7 @@ def test_web_streams_events_at_once_and_drops_upstream_when_the_browser_leaves(
     assert web.log.read_text() == before, "a browser that leaves is not worth a line"
 
 
+@pytest.mark.timeout(600)
 def test_web_answers_502_while_api_is_away_and_works_again_after(tmp_path: Path) -> None:
     with running_api(tmp_path) as api:
         port = api.client.base_url.port
