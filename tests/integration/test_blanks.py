@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from zygote.sys import ffi, procfs
 WANTED = 3
 BLANKS = f"blanks = {WANTED}\n"
 PATHS = ("clone3", "clone", "fork")
+MOST_KIB = 300 if sys.version_info >= (3, 12) else 400
+"""Of a blank's own memory. Before 3.12 it counts references to what it looks at."""
 FACTS = """
 import json, os, random, secrets, signal, sys, threading, time
 with open("/proc/self/comm") as file:
@@ -103,7 +106,7 @@ async def test_blank_costs_little_and_shows_what_it_is(tmp_path: Path) -> None:
 
             await manager.eventually(comm, lambda found: found == "blank\n")
             memory = procfs.read_memory(pid)
-            assert memory and memory.uss_kib + memory.pagetables_kib < 300
+            assert memory and memory.uss_kib + memory.pagetables_kib < MOST_KIB
             assert Path(f"/proc/{pid}/cmdline").read_text().startswith("zygote: floor, blank")
             descriptors = [
                 each for each in Path(f"/proc/{pid}/fd").iterdir()

@@ -101,7 +101,7 @@ def test_modules_to_run_need_a_main(tmp_path: Path) -> None:
         finder.check_module("bare", run=True)
     assert '"bare:main"' in caught.value.hint
     with pytest.raises(Fault):
-        finder.check_module("json", run=True)
+        finder.check_module("email", run=True)
 
 
 @pytest.mark.parametrize(
