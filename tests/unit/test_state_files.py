@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
@@ -162,22 +163,27 @@ def test_state_generations_are_kept(files: StateFiles, tmp_path: Path) -> None:
     assert files.read_generations() == {}
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """As near as a test comes to it: no write gets anywhere (EFBIG in place of ENOSPC)."""
+    """As near as a test comes to it: no write gets anywhere (EFBIG in place of ENOSPC).
+
+    No fixture: what pytest says of the test may go to a file as well.
+    """
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_pid_record_that_cannot_be_written_stays_as_it_was(
-    files: StateFiles, tmp_path: Path, request: pytest.FixtureRequest
+    files: StateFiles, tmp_path: Path
 ) -> None:
     record_own_pid(files)
     before = (tmp_path / "state/web.pid").read_bytes()
-    request.getfixturevalue("full_disk")
-    files.write_pid("web", 7, 8, ID)
+    with full_disk():
+        files.write_pid("web", 7, 8, ID)
     assert (tmp_path / "state/web.pid").read_bytes() == before
 
 
@@ -189,8 +195,7 @@ def test_pid_record_of_a_predecessor_comes_back(files: StateFiles) -> None:
     assert files.recorded_pid("web") == 7
 
 
-def test_draft_that_cannot_be_written_is_not_left(
-    files: StateFiles, tmp_path: Path, full_disk: None
-) -> None:
-    assert isinstance(files.write("web", RECORD), OSError)
+def test_draft_that_cannot_be_written_is_not_left(files: StateFiles, tmp_path: Path) -> None:
+    with full_disk():
+        assert isinstance(files.write("web", RECORD), OSError)
     assert list((tmp_path / "state").iterdir()) == []
