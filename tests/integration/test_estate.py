@@ -29,12 +29,16 @@ async def estate(tmp_path: Path) -> AsyncIterator[Manager]:
 async def test_reconciler_writes_down_what_runs_and_starts_what_failed(estate: Manager) -> None:
     await until_rows(estate, STATES, BOTH)
     # Gone for good: the manager gives up on it, the reconciler does not.
-    for _ in range(12):
-        if (await estate.worker("decoy@tcp")).state == "failed":
-            break
-        await estate.until("decoy@tcp", lambda w: w.state in ("ready", "failed"))
+
+    async def given_up() -> bool:
+        told = [(event.subject, event.event) for event in await estate.events()]
+        return ("decoy@tcp", "failed") in told
+
+    while not await given_up():
+        decoy = await estate.until("decoy@tcp", lambda w: w.state in ("ready", "failed"))
         with contextlib.suppress(Exception):
             await estate.send("decoy@tcp", "SIGKILL")
+        await estate.until("decoy@tcp", lambda w, was=decoy: w.pid != was.pid or not w.pid)
     await estate.until("decoy@tcp", lambda w: w.state == "ready")
     await until_rows(estate, STATES, BOTH)
     # What somebody stopped by hand stays stopped, and is told.

@@ -40,6 +40,7 @@ run = "decnet.workers.decoy:run"
 args = ["%i"]
 [worker."decoy@http"]
 [worker."decoy@tcp"]
+start_limit = 3
 [worker."decoy@http-02"]
 [worker."decoy@smtp-02"]
 """
