@@ -181,7 +181,7 @@ async def test_redis_by_its_own_client(tmp_path: Path) -> None:
 @needs("mariadb", "mariadb-client")
 async def test_mysql_by_its_own_client(tmp_path: Path) -> None:
     async with decoy(tmp_path, "mysql") as running:
-        host = ("-h", "127.0.0.1", "-P", str(running.port), "--protocol=tcp")
+        host = ("-h", "127.0.0.1", "-P", str(running.port), "--protocol=tcp", "--skip-ssl")
         for extra in ((), ("--default-auth=caching_sha2_password",)):
             ran = await run("mariadb", *host, "-u", "root", "-ps3cret", "shop", *extra)
             assert ran.code == 1

@@ -243,8 +243,9 @@ class Heap:
             starts, used, at = [], [], mapping.begin
             while at < mapping.end:
                 before, size = self._memory.words(at, 2)
-                length = size & ~7
-                is_head = size & 7 == 2 and not (before or length % PAGE)
+                length = -(-(size & ~7) // PAGE) * PAGE
+                # Of whole pages; glibc 2.43 writes down 16 less.
+                is_head = size & 7 == 2 and not before and length - (size & ~7) in (0, 16)
                 if is_head and _MAPPED_LEAST <= length <= mapping.end - at:
                     starts += [at, at + length]
                     used += [True, False]
