@@ -118,7 +118,7 @@ def _let_go() -> None:
         setattr(sys, name, getattr(sys, f"__{name}__", None))
     names = list(itertools.takewhile(_LAST_OF_FLOOR.__ne__, reversed(sys.modules)))
     alive = []
-    for name in dict.fromkeys(["__main__", *reversed(names)]):
+    for name in dict.fromkeys(["__main__", "__mp_main__", *reversed(names)]):
         module = sys.modules.pop(name, None)
         if isinstance(module, types.ModuleType):
             alive.append(weakref.ref(module))

@@ -103,7 +103,9 @@ def set_argv(request: Request) -> None:
         if request.session == "new" and _zygote_cwd not in front:
             # A worker may run elsewhere than its floor, whose code may still import its own.
             rest.append(_zygote_cwd)
-    sys.path[:] = front + [folder for folder in rest if folder not in front[1:]]
+    path = front + [folder for folder in rest if folder not in front[1:]]
+    if path != sys.path:
+        sys.path[:] = path
     _forget_shadowed(folder or request.cwd for folder in front if folder not in old)
 
 
@@ -174,17 +176,18 @@ def set_main(request: Request) -> None:
         main.__loader__ = SourceFileLoader("__main__", request.script)
         main.__file__ = request.script
         main.__cached__ = None  # type: ignore[attr-defined]
-    _kept.append(sys.modules.get("__main__"))
+    request.kept.append(sys.modules.get("__main__"))
     finish.mark_floor()
-    sys.modules["__main__"] = main  # in its place, where an interpreter has it
-    if sys.modules.pop("__mp_main__", None):
+    # In its place, where an interpreter has it: an entry that moves copies more pages.
+    sys.modules["__main__"] = main
+    if sys.modules.get("__mp_main__"):
         sys.modules["__mp_main__"] = main  # multiprocessing's second name for it
     if request.kind == "module":
         # runpy warns of a target that is imported already, because it then exists twice.
         target = request.target
         if not hasattr(sys.modules.get(target), "__path__"):
-            _kept.append(sys.modules.pop(target, None))
-        _kept.append(sys.modules.pop(f"{target}.__main__", None))
+            request.kept.append(sys.modules.pop(target, None))
+        request.kept.append(sys.modules.pop(f"{target}.__main__", None))
 
 
 def set_title(request: Request) -> None:

@@ -66,7 +66,8 @@ def _exit_callbacks() -> None:
     if all(entry.function != finalize._exitfunc for entry in own):
         finalize._registered_with_atexit = False
     waits: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]
-    waits[:] = [call for call in waits if _is_standard(call)]
+    if not all(map(_is_standard, waits)):
+        waits[:] = filter(_is_standard, waits)
 
 
 def _is_standard(call: Any) -> bool:
@@ -89,9 +90,14 @@ def _multiprocessing() -> None:
     process: Any = sys.modules.get("multiprocessing.process")
     if process is None:
         return
-    process.ORIGINAL_DIR = os.getcwd()  # where children by "spawn" go back to
-    process._children = set()
-    process._process_counter = itertools.count(1)
+    # What is right already is not written: it would copy a page.
+    folder = os.getcwd()
+    if folder != process.ORIGINAL_DIR:
+        process.ORIGINAL_DIR = folder  # where children by "spawn" go back to
+    if process._children:
+        process._children = set()
+    if repr(process._process_counter) != "count(1)":
+        process._process_counter = itertools.count(1)
 
 
 def _redirect_logging(stream: str) -> None:

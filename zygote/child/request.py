@@ -38,6 +38,8 @@ class Request:
         script: absolute path of the file to run; "" for other kinds.
         folder: `script` is a folder or an archive with a `__main__.py` in it.
         walls: see `zygote.wire.messages`, and `stands` and `gaps`: what came of it.
+        kept: what the zygote's was and must not be freed: a list of the worker's own, so that no
+            page of the floor is written for it.
         argv0: the first of `sys.argv`, as before the program's own first line.
     """
 
@@ -74,6 +76,7 @@ class Request:
     began: float = 0.0
     script: str = ""
     folder: bool = False
+    kept: list[Any] = field(default_factory=list)
 
     @property
     def argv0(self) -> str:

@@ -49,9 +49,13 @@ def place(request: Request) -> None:
             os.closerange(number, number + 1)
 
 
-def open_streams(env: Mapping[str, str]) -> None:
-    """Make new objects for sys.stdin, sys.stdout and sys.stderr, and for their originals."""
-    _kept.extend((sys.stdin, sys.stdout, sys.stderr))
+def open_streams(env: Mapping[str, str]) -> list[Any]:
+    """Make new objects for sys.stdin, sys.stdout and sys.stderr, and for their originals.
+
+    Returns:
+        The zygote's, which must be kept.
+    """
+    old: list[Any] = [sys.stdin, sys.stdout, sys.stderr]
     encoding, errors = stdio_encoding(env)
     unbuffered = bool(env.get("PYTHONUNBUFFERED"))
     if unbuffered != _zygote_unbuffered:
@@ -61,6 +65,7 @@ def open_streams(env: Mapping[str, str]) -> None:
         stream = _open(number, name, encoding, how, unbuffered)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    return old
 
 
 def _buffer_c_streams(unbuffered: bool) -> None:

@@ -133,7 +133,7 @@ def _cwd(request: Request) -> None:
 def _env(request: Request) -> None:
     identity.set_env(request)
     switches.obey(request.env)
-    stdio.open_streams(request.env)
+    request.kept += stdio.open_streams(request.env)
 
 
 def _record(request: Request) -> None:

@@ -77,7 +77,9 @@ def serve(link: Link, path: Path) -> Order | None:
 
 
 def _order(link: Link, request: Request) -> Order:
-    return Order(request.head.kind, *link.read_body(request), request.head.spawn_id)
+    body, fds = link.read_body(request)
+    link.forget()
+    return Order(request.head.kind, body, fds, request.head.spawn_id)
 
 
 def _cgroup(request: Request) -> int:

@@ -22,13 +22,17 @@ Facts about clone(2), as far as they matter to a Python process of one thread:
   its structure, and let clone pass.
 
 All calls here go through `ctypes.PyDLL`, which keeps the GIL. Their buffers are made once, at
-import: a call allocates nothing that stays.
+import: a call allocates nothing that stays. They lie on a page that is empty in a child
+(MADV_WIPEONFORK, madvise(2)): what the parent writes for the next child would else leave each with
+a copy of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import signal
@@ -53,6 +57,7 @@ _SYS_CLONE, _SYS_SET_ROBUST_LIST, _SYS_GET_ROBUST_LIST = {
 Call = tuple[int, int, int, int, int, int]
 """A system call's number and what it is given, in this module's own buffers."""
 
+_MADV_WIPEONFORK = 18
 _FLAGS = CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
 
 _syscall = ctypes.PyDLL(None, use_errno=True).syscall
@@ -87,13 +92,16 @@ class _CloneArgs(ctypes.Structure):
     )
 
 
-_args = _CloneArgs()
+_page = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+with contextlib.suppress(OSError):  # before Linux 4.14 each child has a copy of it
+    _page.madvise(_MADV_WIPEONFORK)
+_args = _CloneArgs.from_buffer(_page)
 _args_address = ctypes.addressof(_args)
-_pidfd = ctypes.c_int(-1)
+_pidfd = ctypes.c_int.from_buffer(_page, 128)
 _pidfd_address = ctypes.addressof(_pidfd)
-_robust_head = ctypes.c_ulong(0)
+_robust_head = ctypes.c_ulong.from_buffer(_page, 136)
 _robust_head_address = ctypes.addressof(_robust_head)
-_robust_size = ctypes.c_ulong(0)
+_robust_size = ctypes.c_ulong.from_buffer(_page, 144)
 _robust_size_address = ctypes.addressof(_robust_size)
 _tid = 0
 
@@ -194,6 +202,7 @@ def make(call: Call, count: int, first: Callable[[int], None]) -> Batch:
         raise _error(errno.ENOSYS)
     sys.audit("os.fork")
     _syscall(_SYS_GET_ROBUST_LIST, 0, _robust_head_address, _robust_size_address, 0, 0)
+    head, size = _robust_head.value, _robust_size.value
     made = []
     number = 0
     _before_fork()
@@ -201,7 +210,7 @@ def make(call: Call, count: int, first: Callable[[int], None]) -> Batch:
         _pidfd.value = -1
         pid: int = _syscall(*call)
         if pid == 0:
-            _syscall(_SYS_SET_ROBUST_LIST, _robust_head.value, _robust_size.value, 0, 0, 0)
+            _syscall(_SYS_SET_ROBUST_LIST, head, size, 0, 0, 0)
             first(mine)
             _after_fork_child()
             return Batch([], 0, mine)

@@ -97,7 +97,7 @@ class Link:
             return None
         head = None
         try:
-            head = decode_head(self._buffer[:size])
+            head = decode_head(self._map[: min(size, HEADER.size)])
             if lost:
                 raise ValueError("no descriptor is left for what comes with it: raise LimitNOFILE")
             if not whole:
@@ -116,11 +116,18 @@ class Link:
         """
         head, fds = request
         if not head.flags & FLAG_MEMFD:
-            return bytes(self._buffer[HEADER.size : HEADER.size + head.length]), fds
+            return self._map[HEADER.size : HEADER.size + head.length], fds
         memfd = fds[-1]
         with open(memfd, "rb", buffering=0) as source:
             os.lseek(memfd, 0, os.SEEK_SET)
             return source.readall(), fds[:-1]
+
+    def forget(self) -> None:
+        """Give the buffer's pages back: nothing more is read of the packet last received.
+
+        A clone that keeps them has them for itself, once its zygote receives the next packet.
+        """
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def send(self, packet: Packet) -> None:
         """Send a packet; its fds stay the caller's.
