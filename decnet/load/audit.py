@@ -41,6 +41,8 @@ async def audited(settings: Settings) -> AsyncIterator[Audit]:
             yield Audit(database, watcher)
         finally:
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            await asyncio.wait({following})
+        if not following.cancelled():
+            following.result()  # it broke: nothing of what was shown after that was seen
     finally:
         await database.close()

@@ -98,7 +98,8 @@ class Watcher:
         """Until cancelled."""
         settings = self._settings
         base = f"http://{settings.api_host}:{settings.api_port}/api/v1"
-        timeout = httpx2.Timeout(30.0, read=None)
+        # The stream says something every 15 s: silence for longer is a connection that is lost.
+        timeout = httpx2.Timeout(30.0, read=60.0)
         async with httpx2.AsyncClient(base_url=base, timeout=timeout, trust_env=False) as client:
             while True:
                 token = auth.mint(settings.jwt_secret, settings.admin_user, "admin", 3600)

@@ -54,6 +54,7 @@ def test_api_stream_ends_with_its_token(api: Api) -> None:
     assert kinds == ["event: hello"]
 
 
+@pytest.mark.timeout(480)  # it starts three of them
 def test_api_stream_resumes_over_a_kill_and_loses_nothing(api: Api) -> None:
     """api is killed (-9) in mid-stream, twice; who resumes by the last id sees each row once."""
     seen: list[int] = []
@@ -78,3 +79,12 @@ def test_api_stream_resumes_over_a_kill_and_loses_nothing(api: Api) -> None:
         if kills_left:
             api.restart()
     assert seen == list(range(1, 751))
+
+
+def test_api_stream_whose_reader_leaves_amid_a_burst_is_no_error(api: Api) -> None:
+    """Told to stop in that moment it ends in order, and logs no traceback: `running_api` looks."""
+    api.add_logs(400)
+    with api.client.stream("GET", "/api/v1/stream", headers={"Last-Event-ID": "0"}) as answer:
+        events = (event for event in blocks(answer) if event.get("event") == "log")
+        assert [json.loads(next(events)["data"])["id"] for _ in range(150)] == list(range(1, 151))
+        api.process.terminate()

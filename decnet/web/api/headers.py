@@ -6,6 +6,8 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from anyio import BrokenResourceError, ClosedResourceError
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -72,6 +74,15 @@ class Shell:
             if not began:
                 refused = False
                 await _refuse(dressed)
+        except BaseExceptionGroup as group:
+            # A reader who leaves amid a stream is no error of ours: FastAPI's task that feeds the
+            # stream finds its other end closed a moment before it is cancelled.
+            if not began or group.split(_is_closed_end)[1] is not None:
+                raise
+
+
+def _is_closed_end(error: BaseException) -> bool:
+    return isinstance(error, BrokenResourceError | ClosedResourceError)
 
 
 def _declared(scope: Scope) -> int:
