@@ -106,7 +106,8 @@ async def test_execd_worker_is_managed_as_any_other(make: Make) -> None:
     assert line.split()[1] == str(state.pid), "it imported the module itself"
 
     async def fds() -> list[str]:
-        return sorted(fd.name for fd in Path(f"/proc/{state.pid}/fd").iterdir())
+        numbers = [int(fd.name) for fd in Path(f"/proc/{state.pid}/fd").iterdir()]
+        return [str(n) for n in sorted(numbers) if n < 200]  # above lies libffi's, if it has one
 
     await manager.eventually(fds, lambda found: found == ["0", "1", "2"])  # it may write its line
     await manager.send("web", "KILL")
