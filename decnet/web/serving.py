@@ -19,6 +19,8 @@ from zygote import sockets
 HEAD_SECONDS = 15.0
 """How long a client may take to send a request's head, from connecting or from its first byte."""
 HEAD_MOST = 32 << 10
+LATE_SECONDS = 4.0
+"""For requests that were cancelled to come to their end."""
 CONNECTIONS_MOST = 256
 
 
@@ -141,6 +143,13 @@ async def serve(ctx: Context, app: Any, sock: socket.socket, status: str, **opti
             server.force_exit = True
             await asyncio.wait({serving})
         sock.close()
+        # uvicorn cancels whom it has waited for long enough, and leaves it at that. A request that
+        # gives its session back after the database was closed would wait for ever.
+        if late := set(server.server_state.tasks):
+            for task in late:
+                if not task.cancelling():
+                    task.cancel()
+            await asyncio.wait(late, timeout=LATE_SECONDS)
 
 
 async def ask(app: Any, path: str, token: str, prefix: str = "/api/v1") -> int:
