@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PERIOD = 0.15
 SETTLED = ("ready", "failed", "backoff", "inactive", "unknown")
 """States of a worker that is as ready as it gets."""
+_FIRM = 0.5
+"""Seconds. A worker of type "simple" is ready as soon as it runs, though it may end at once."""
 
 
 class Progress:
@@ -102,13 +104,24 @@ def describe(zygote: ZygoteState) -> str:
 
 async def settle(manager: Client, progress: Progress, stop: asyncio.Event) -> list[WorkerState]:
     """The workers, once each that starts by itself is ready or is known not to become so."""
+    looked_twice = False
     while True:
         workers = [worker for worker in await manager.workers() if worker.autostart]
         waiting = [w for w in workers if w.state not in SETTLED and not w.error]
-        if not waiting or stop.is_set():
+        if stop.is_set():
             return workers
+        if not waiting:
+            if looked_twice or not any(map(_has_just_begun, workers)):
+                return workers
+            looked_twice = True
+            await asyncio.sleep(_FIRM)
+            continue
         progress.show([
             f"{worker.name}: {worker.state}" + (f", {worker.status}" if worker.status else "")
             for worker in waiting
         ])  # fmt: skip
         await asyncio.sleep(_PERIOD)
+
+
+def _has_just_begun(worker: WorkerState) -> bool:
+    return worker.ready and time.time() - (worker.started_at or 0) < _FIRM
