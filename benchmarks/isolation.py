@@ -68,7 +68,7 @@ async def measure(mode: str, workers: int, restarts: int, folder: Path) -> dict[
     """One arrangement: start, look, restart the first worker a few times."""
     async with under_manager(fleet_file(mode, workers), folder) as (pids, _):
         await asyncio.sleep(SETTLE_SECONDS)
-        rows = {name: procfs.read_memory(pid) for name, pid in pids().items()}
+        rows = {name: procfs.read_memory(pid) for name, pid in (await pids()).items()}
         client = await Client.connect(Path(os.environ["ZYGOTE_RUNTIME_DIR"]) / "control.sock")
         async with client:
             bakes = [zygote.bake_seconds or 0.0 for zygote in await client.zygotes()]

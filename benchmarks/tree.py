@@ -121,15 +121,18 @@ async def measure(mode: str, folder: Path) -> dict[str, Any]:
         )
         baked = {z.name: (z.pid or 0, z.bake_seconds) for z in await client.zygotes()}
         cpu = {name: _cpu(pid) for name, (pid, _) in baked.items()}
-        everybody = pids
+        everybody: Pids = pids
         if mode == "cold":
             ways = {name: arguments(name) for name in PACKET}
             others, _ = await stack.enter_async_context(as_processes(ways, folder))
-            everybody = lambda: pids() | others()  # noqa: E731
+
+            async def everybody() -> dict[str, int]:
+                return await pids() | await others()
+
         await settled(everybody)
-        found = sums(everybody(), before)
+        found = sums(await everybody(), before)
         # A worker that started anew would be missing from the sums.
-        missing = set(everybody()) - set(found["parts"])
+        missing = set(await everybody()) - set(found["parts"])
         if missing:
             raise SystemExit(f"tree.py: {mode}: ended meanwhile: {', '.join(sorted(missing))}")
         workers = {name: uss for name, (_, uss) in found["parts"].items() if _is_worker(name)}
@@ -160,9 +163,9 @@ async def settled(pids: Pids) -> None:
     """Wait until these processes are idle; not for ever."""
     began = time.monotonic()
     while time.monotonic() - began < PATIENCE_SECONDS:
-        before = sum(map(_cpu, pids().values()))
+        before = sum(map(_cpu, (await pids()).values()))
         await asyncio.sleep(QUIET_SECONDS)
-        if sum(map(_cpu, pids().values())) - before < QUIET_CPU * QUIET_SECONDS:
+        if sum(map(_cpu, (await pids()).values())) - before < QUIET_CPU * QUIET_SECONDS:
             return
     say(f"still busy after {PATIENCE_SECONDS:.0f} s; measured all the same")
 
