@@ -110,6 +110,7 @@ def test_units_fleet_in_tmp_shares_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "PrivateTmp=yes" in units.service_unit(made(worker()))
     shared = plan.make(replace(fleet(worker()), file="/tmp/fleet.toml"), systemd=252)
     assert "PrivateTmp=no" in units.service_unit(shared)
+    assert "ReadWritePaths=/tmp /var/tmp" in units.service_unit(shared), "or they are read-only"
 
 
 def test_units_runtime_folder_must_be_below_run() -> None:

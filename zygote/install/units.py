@@ -146,7 +146,7 @@ ProtectSystem=strict
 {lines("ReadWritePaths=", plan.writable)}\
 ProtectHome=read-only
 PrivateMounts=yes
-PrivateTmp={"no" if plan.shares_tmp else "yes"}
+{_tmp(plan)}
 PrivateDevices=yes
 ProtectClock=yes
 ProtectHostname=yes
@@ -171,6 +171,12 @@ UMask=0077
 WantedBy=multi-user.target
 Also={plan.name}.socket
 """
+
+
+def _tmp(plan: Plan) -> str:
+    """Temporary files: in folders of the fleet's own; where it lies in everybody's, in those, which
+    ProtectSystem= would close."""
+    return "PrivateTmp=no\nReadWritePaths=/tmp /var/tmp" if plan.shares_tmp else "PrivateTmp=yes"
 
 
 def sysusers(plan: Plan) -> str:
