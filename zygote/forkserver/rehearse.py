@@ -66,11 +66,10 @@ def run() -> dict[int, None]:
     Raises:
         ZygoteError: the rehearsal ended before that.
     """
-    entered = dict.fromkeys(array.array("Q", _run(_WAYS[0], sys.setprofile)))
-    for way in _WAYS[1:]:
-        with contextlib.suppress(ZygoteError):  # less is known then
-            entered |= dict.fromkeys(array.array("Q", _run(way, sys.setprofile)))
-    return _of_the_loop() | entered
+    entered = _of_the_loop()
+    for told in _run_all(sys.setprofile):
+        entered |= dict.fromkeys(array.array("Q", told))
+    return entered
 
 
 def look_up() -> list[Seen]:
@@ -79,11 +78,7 @@ def look_up() -> list[Seen]:
     Raises:
         ZygoteError: the rehearsal ended before that.
     """
-    seen = [Seen(*each) for each in json.loads(_run(_WAYS[0], None))]
-    for way in _WAYS[1:]:
-        with contextlib.suppress(ZygoteError):
-            seen += [Seen(*each) for each in json.loads(_run(way, None))]
-    return seen
+    return [Seen(*each) for told in _run_all(None) for each in json.loads(told)]
 
 
 def trace(
@@ -154,6 +149,15 @@ def read() -> None:
     """Read a request as a worker does, and drop it."""
     parse: Any = sys.modules["zygote.child.request"].parse
     parse(json.dumps(_request(_WAYS[0])).encode(), (0, 1, 2, 3, 4), bytes(16))
+
+
+def _run_all(watch: Callable[[Any], None] | None) -> list[bytes]:
+    """What a worker of each way has told; without those, but for the first, that ended early."""
+    told = [_run(_WAYS[0], watch)]
+    for way in _WAYS[1:]:
+        with contextlib.suppress(ZygoteError):  # less is known then
+            told.append(_run(way, watch))
+    return told
 
 
 def _run(way: dict[str, str], watch: Callable[[Any], None] | None) -> bytes:
